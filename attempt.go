@@ -1,0 +1,245 @@
+package once
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+)
+
+// An Attempt is what [Guard.Begin] returns: one owner's turn at an operation, or the outcome of
+// an earlier one. Its methods may be called by several goroutines.
+type Attempt struct {
+	g       *Guard
+	parent  context.Context // the caller's
+	started time.Time
+	rec     Record
+	replay  bool
+	bound   context.Context // the operation's: ctx, or what the store made of it
+	ctx     lazyContext
+	call    [2]lazyContext // of the claim and of the last verb; further tries make their own
+	flight  flight         // guarded by the guard's flights
+
+	mu       sync.Mutex  // guards the rest; never held across I/O
+	timer    *time.Timer // a renewal to be tried again, or the end of the lease; or nil
+	stopBeat func()      // ends the renewal under way; or nil
+	ended    bool        // somebody called Complete, Release or Abandon
+	lost     bool
+}
+
+var errEnded = errors.New("once: attempt has ended already")
+
+// Replay returns the outcome, if the operation was done before; then nothing remains to be done.
+// Otherwise the caller is the owner.
+func (a *Attempt) Replay() (Outcome, bool) { return a.rec.Outcome, a.replay }
+
+// Context is the context to run the operation under. It is done when the one given to Begin is,
+// and, with the cause ErrLost, when the lease could not be renewed in time: then another caller
+// may soon take over, and the operation should stop. It carries the attempt, for [Step],
+// [DerivedID] and [FromContext], and what the store hands to the operation ([Binder]).
+// It is nil on a replay.
+func (a *Attempt) Context() context.Context { return a.bound }
+
+// Key returns the operation's key.
+func (a *Attempt) Key() Key { return a.rec.Key }
+
+// Number counts the operation's attempts, from 1. Above 1 somebody else has tried before, and
+// nobody knows how far they got.
+func (a *Attempt) Number() int { return a.rec.Attempt }
+
+// Fence returns a number that grows with every claim of the key. A resource that refuses any
+// number smaller than the greatest it has seen is safe from owners that have lost their lease.
+func (a *Attempt) Fence() uint64 { return a.rec.Fence }
+
+// Owner returns the nonce that proves the claim to the store.
+func (a *Attempt) Owner() Owner { return a.rec.Owner }
+
+// DerivedID returns an id that depends only on the operation's key and the name, and so is the
+// same in every attempt: the idempotency key to send to a provider downstream. It is a UUID of
+// version 8 (RFC 9562 section 5.8) and tells nothing of the key.
+func (a *Attempt) DerivedID(name string) string {
+	d := a.rec.Key.Digest()
+	h := sha256.New()
+	h.Write([]byte("once derived id\x00"))
+	h.Write(d[:])
+	h.Write([]byte(name))
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	u := sum[:16]
+	u[6] = u[6]&0x0f | 0x80
+	u[8] = u[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[0:8], u[0:4])
+	hex.Encode(text[9:13], u[4:6])
+	hex.Encode(text[14:18], u[6:8])
+	hex.Encode(text[19:23], u[8:10])
+	hex.Encode(text[24:36], u[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}
+
+// DerivedID is [Attempt.DerivedID] of the attempt under which ctx runs. It is empty outside of
+// an operation.
+func DerivedID(ctx context.Context, name string) string {
+	if a, ok := FromContext(ctx); ok {
+		return a.DerivedID(name)
+	}
+	return ""
+}
+
+// Complete records the outcome, to be replayed for [Config.Retention]. Only when it has returned
+// nil may the outcome be shown to anybody.
+//
+// It outlives the caller's context, and is tried again while the lease lives. ErrLost means that
+// another owner has taken over, or an operator has intervened: the operation's outcome, if there
+// is one, is not this one. ErrTooLarge means that nothing was recorded and that the attempt goes
+// on: it may be completed with something smaller. ErrRolledBack means that nothing happened. After any
+// other error it is unknown if the outcome was recorded.
+func (a *Attempt) Complete(out Outcome) error { return a.CompleteFor(out, a.g.cfg.Retention) }
+
+// CompleteFor is like Complete with a retention of its own. Zero keeps nothing: the next caller
+// may run.
+func (a *Attempt) CompleteFor(out Outcome, retention time.Duration) error {
+	if err := a.end(); err != nil {
+		return err
+	}
+	err := a.write(retention == 0, func(ctx context.Context) error {
+		return a.g.store.Complete(ctx, a.rec.Key, a.rec.Owner, out, retention)
+	})
+	switch {
+	case err == nil:
+		if retention > 0 {
+			a.leave(&out)
+		} else {
+			a.leave(nil)
+		}
+		a.g.observe(a.parent, a.event(Completed, nil))
+	case errors.Is(err, ErrTooLarge):
+		a.resume()
+	case errors.Is(err, ErrLost):
+		a.leave(nil)
+		a.g.observe(a.parent, a.event(OwnerLost, err))
+	case errors.Is(err, ErrRolledBack):
+		a.leave(nil)
+		a.g.observe(a.parent, a.event(Released, err))
+	default:
+		a.leave(nil)
+		a.g.observe(a.parent, a.event(Abandoned, err))
+	}
+	return a.wrap(err)
+}
+
+// Release gives the claim back: the caller asserts that nothing happened, and the next one may
+// run. It outlives the caller's context, and is tried again while the lease lives.
+func (a *Attempt) Release() error {
+	if err := a.end(); err != nil {
+		return err
+	}
+	err := a.write(true, func(ctx context.Context) error {
+		return a.g.store.Release(ctx, a.rec.Key, a.rec.Owner)
+	})
+	a.leave(nil)
+	a.g.observe(a.parent, a.event(Released, err))
+	return a.wrap(err)
+}
+
+// Abandon ends the attempt without an outcome: the caller does not know if the operation
+// happened. It is in doubt from now on, and the policy decides what the next caller may do. The
+// cause is told to [Config.Observe]. If the store cannot be reached the same comes to pass when
+// the lease is over; so it is tried only once.
+func (a *Attempt) Abandon(cause error) error {
+	if err := a.end(); err != nil {
+		return err
+	}
+	ctx := a.callContext(1)
+	err := a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, 0)
+	ctx.end(nil)
+	a.leave(nil)
+	a.g.observe(a.parent, a.event(Abandoned, cause))
+	return a.wrap(err)
+}
+
+// write carries out the attempt's last verb, again and again while the lease lives if it is
+// unknown what came of it. goneIsSuccess: after the verb there is no record, so that repeating
+// it answers ErrLost.
+func (a *Attempt) write(goneIsSuccess bool, verb func(context.Context) error) error {
+	unknown := false
+	for try := 1; ; try++ {
+		ctx := a.callContext(try)
+		err := verb(ctx)
+		ctx.end(nil)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrLost) && unknown && goneIsSuccess && a.leaseLives():
+			// Nobody can have taken over yet, so it was the earlier try that succeeded.
+			return nil
+		case !isUnknown(err) && !errors.Is(err, ErrFull):
+			return err
+		}
+		unknown = true
+		if !a.leaseLives() || a.g.cfg.Pause(context.WithoutCancel(a.parent), backoff(try)) != nil {
+			return err
+		}
+	}
+}
+
+// callContext is for one try of the attempt's last verb. It outlives the caller.
+func (a *Attempt) callContext(try int) *lazyContext {
+	ctx := &a.call[1]
+	if try > 1 || ctx.over {
+		ctx = new(lazyContext)
+	}
+	ctx.parent, ctx.detached = a.parent, true
+	ctx.deadline = time.Now().Add(a.g.beatAfter())
+	return ctx
+}
+
+func (a *Attempt) leaseLives() bool { return a.g.flights.lease(&a.flight) > 0 }
+
+// end marks the attempt as ended and stops its renewals.
+func (a *Attempt) end() error {
+	if a.replay {
+		return errEnded
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return errEnded
+	}
+	a.ended = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.stopBeat != nil {
+		a.stopBeat()
+	}
+	return nil
+}
+
+// resume takes the end back.
+func (a *Attempt) resume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = false
+	a.timer = time.AfterFunc(0, a.beat) // it may have been due meanwhile
+}
+
+// leave tells the waiters in this process, and frees the context.
+func (a *Attempt) leave(out *Outcome) {
+	a.g.flights.land(a.rec.Key, &a.flight, out)
+	a.ctx.end(nil)
+}
+
+func (a *Attempt) event(kind EventKind, err error) Event {
+	return Event{Kind: kind, Key: a.rec.Key, Attempt: a.rec.Attempt, Err: err, Duration: time.Since(a.started)}
+}
+
+func (a *Attempt) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &KeyError{Key: a.rec.Key, Err: err}
+}

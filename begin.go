@@ -1,0 +1,186 @@
+package once
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	claimTries = 3                    // of a claim whose fate is unknown, before the caller is told
+	firstPause = 2 * time.Millisecond // between two tries or polls; doubles
+	lastPause  = 250 * time.Millisecond
+	giveUpTime = time.Second // for releasing a claim that may have been made
+)
+
+// Begin claims the operation for the caller, or finds out what stands in the way.
+//
+// If it was done before, [Attempt.Replay] has the outcome and nothing remains to be done.
+// Otherwise the caller is the owner: it runs the operation under [Attempt.Context] and must then
+// call exactly one of [Attempt.Complete], [Attempt.CompleteFor], [Attempt.Release] and
+// [Attempt.Abandon].
+//
+// The error is a [*KeyError] around ErrInFlight, ErrInDoubt, ErrMismatch or an error of the
+// store, after which nothing may be run.
+//
+// Begin is what every door is built on; most callers want [Do].
+func (g *Guard) Begin(ctx context.Context, k Key, fp Fingerprint) (*Attempt, error) {
+	return g.begin(ctx, k, fp, claimTerms{wait: g.cfg.Wait, takeover: g.takeover, forget: g.forget})
+}
+
+// claimTerms are what differs between an operation, a step and a lock.
+type claimTerms struct {
+	wait     time.Duration
+	takeover int
+	forget   time.Duration
+}
+
+func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTerms) (*Attempt, error) {
+	start := time.Now()
+	a, err := g.claimOrWait(ctx, k, fp, terms, start)
+	if err != nil {
+		g.observe(ctx, Event{Kind: Refused, Key: k, Err: err, Duration: time.Since(start)})
+		return nil, err
+	}
+	if a.replay {
+		g.observe(ctx, Event{Kind: Replayed, Key: k, Attempt: a.rec.Attempt, Duration: time.Since(start)})
+	} else {
+		g.observe(ctx, Event{Kind: Claimed, Key: k, Attempt: a.rec.Attempt, Duration: time.Since(start)})
+	}
+	return a, nil
+}
+
+func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms claimTerms, start time.Time) (*Attempt, error) {
+	if err := k.Check(); err != nil {
+		return nil, &KeyError{Key: k, Err: err}
+	}
+	w := waiting{g: g, k: k, until: after(start, terms.wait)}
+	a := &Attempt{g: g, parent: ctx}
+	c := Claim{Key: k, Fingerprint: fp, Owner: NewOwner(), Lease: g.cfg.Lease, Takeover: terms.takeover, Forget: terms.forget}
+	for {
+		// Somebody in this process may own the operation: then no store need be asked.
+		if f := g.flights.get(k); f != nil {
+			if !fp.Matches(f.a.rec.Fingerprint) {
+				return nil, &KeyError{Key: k, Err: ErrMismatch}
+			}
+			if err := w.flight(ctx, f); err != nil {
+				return nil, err
+			}
+			if f.hasOutcome {
+				return a.replayOf(Record{Key: k, State: Done, Attempt: f.a.rec.Attempt, Outcome: f.outcome}), nil
+			}
+		}
+		rec, sent, err := g.claim(a, c)
+		switch {
+		case errors.Is(err, ErrInFlight): // a store in which the claim itself waits, and has waited
+			err = w.record(ctx, Record{Lease: g.cfg.Lease})
+			if err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, &KeyError{Key: k, Err: err}
+		case rec.Won(c):
+			return a.takeOff(rec, sent), nil
+		case rec.State == Done:
+			return a.replayOf(rec), nil
+		case rec.State == InDoubt && rec.Owner == c.Owner:
+			// Our own claim, whose replies were lost for longer than its lease. Nothing ran
+			// under it; an owner is not used twice.
+			if err := g.disown(ctx, c); err != nil {
+				return nil, &KeyError{Key: k, Err: err}
+			}
+			c.Owner = NewOwner()
+		case rec.State == InDoubt:
+			return nil, &KeyError{Key: k, Err: ErrInDoubt, Attempt: rec.Attempt}
+		default:
+			if err := w.record(ctx, rec); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// claim asks the store, again if it is unknown what came of it: the owner in the claim makes
+// that safe. It returns the instant before the try that was answered; the lease is over at the
+// earliest Record.Lease after that.
+func (g *Guard) claim(a *Attempt, c Claim) (Record, time.Time, error) {
+	sent := time.Now()
+	deadline := after(sent, c.Lease) // an answer that comes later is worth nothing
+	unknown := false
+	for try := 1; ; try++ {
+		call := &a.call[0]
+		if call.over {
+			call = new(lazyContext)
+		}
+		call.parent, call.deadline = a.parent, deadline
+		rec, err := g.store.Claim(call, c)
+		call.end(nil)
+		if err == nil {
+			return rec, sent, nil
+		}
+		if !isUnknown(err) {
+			if unknown && !errors.Is(err, ErrMismatch) {
+				g.disown(a.parent, c)
+			}
+			return Record{}, sent, err
+		}
+		unknown = true
+		if try == claimTries || !time.Now().Before(deadline) || g.cfg.Pause(a.parent, backoff(try)) != nil {
+			g.disown(a.parent, c)
+			return Record{}, sent, err
+		}
+		sent = time.Now()
+	}
+}
+
+// disown releases a claim that may have been made although the caller was never told, so that
+// it does not stand in the way as in doubt. It is tried once and not for long: the caller is
+// waiting to hear that the store does not answer.
+func (g *Guard) disown(ctx context.Context, c Claim) error {
+	call := lazyContext{parent: ctx, detached: true, deadline: after(time.Now(), min(giveUpTime, c.Lease))}
+	defer call.end(nil)
+	err := g.store.Release(&call, c.Key, c.Owner)
+	if errors.Is(err, ErrLost) || errors.Is(err, ErrNotFound) {
+		return nil // there was none
+	}
+	return err
+}
+
+// replayOf makes a an attempt at which nothing remains to be done.
+func (a *Attempt) replayOf(rec Record) *Attempt {
+	a.rec, a.replay = rec, true
+	return a
+}
+
+// takeOff makes a an attempt that owns the operation.
+func (a *Attempt) takeOff(rec Record, sent time.Time) *Attempt {
+	g := a.g
+	a.rec, a.started, a.flight.a = rec, sent, a
+	a.ctx.parent, a.ctx.attempt = a.parent, a
+	a.bound = &a.ctx
+	if g.binder != nil {
+		a.bound = g.binder.Bind(a.bound, rec)
+	}
+	g.flights.put(rec.Key, &a.flight)
+	expires := sent.Add(min(rec.Lease, g.cfg.Lease))
+	g.flights.queue(&a.flight, expires, sent.Add(g.beatAfter()), g.tick)
+	return a
+}
+
+// isUnknown reports whether err leaves open if the store carried the verb out.
+func isUnknown(err error) bool {
+	for _, known := range []error{ErrMismatch, ErrLost, ErrNotFound, ErrFull, ErrTooLarge, ErrUnreadable, ErrClosed, ErrInFlight} {
+		if errors.Is(err, known) {
+			return false
+		}
+	}
+	return !IsNoEffect(err)
+}
+
+// backoff returns the pause after the given try: exponential with full jitter, so that callers
+// who failed together do not come back together.
+func backoff(try int) time.Duration {
+	d := min(firstPause<<min(try-1, 20), lastPause)
+	return d/2 + rand.N(d/2+1)
+}

@@ -1,0 +1,3 @@
+module github.com/oncehq/once
+
+go 1.26

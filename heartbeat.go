@@ -1,0 +1,85 @@
+package once
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// beatAfter is the time between two renewals: a third of the lease, so that one may fail.
+func (g *Guard) beatAfter() time.Duration { return max(g.cfg.Lease/3, 1) }
+
+// margin is how long before the end of its lease an owner gives up, so that it has stopped by
+// the time that another one may take over.
+func (g *Guard) margin() time.Duration { return g.cfg.Lease / 10 }
+
+// tick renews what is due, each in a goroutine of its own, for a store may be slow.
+func (g *Guard) tick() {
+	for _, f := range g.flights.takeDue(g.tick) {
+		go f.a.beat()
+	}
+}
+
+// beat renews the lease. While it is under way a timer is set to the end of the lease: a store
+// that does not answer must not keep the owner from stopping in time.
+func (a *Attempt) beat() {
+	sent := time.Now()
+	lapse := a.g.flights.expires(&a.flight).Add(-a.g.margin())
+	a.mu.Lock()
+	if a.ended || a.lost {
+		a.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(a.parent), lapse)
+	a.stopBeat = cancel // the attempt's end frees a renewal that hangs
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.timer = time.AfterFunc(lapse.Sub(sent), a.lapse)
+	a.mu.Unlock()
+
+	err := a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, a.g.cfg.Lease)
+	cancel()
+	a.beaten(sent, err)
+}
+
+// beaten takes note of what came of the renewal that was sent at that instant.
+func (a *Attempt) beaten(sent time.Time, err error) {
+	a.mu.Lock()
+	if a.ended || a.lost {
+		a.mu.Unlock()
+		return
+	}
+	if err == nil || errors.Is(err, ErrLost) {
+		a.timer.Stop()
+	} else if wait := max(a.g.beatAfter()/8, time.Millisecond); a.timer.Stop() {
+		// Try again soon; that sets the timer to the end of the lease again.
+		a.timer = time.AfterFunc(wait, a.beat)
+	}
+	a.mu.Unlock()
+	switch {
+	case err == nil:
+		a.g.flights.queue(&a.flight, after(sent, a.g.cfg.Lease), sent.Add(a.g.beatAfter()), a.g.tick)
+	case errors.Is(err, ErrLost):
+		a.lose(err)
+		return
+	}
+	a.g.observe(a.parent, a.event(Renewed, err))
+}
+
+// lapse gives up: the lease is nearly over and could not be renewed.
+func (a *Attempt) lapse() { a.lose(ErrLost) }
+
+// lose stops the operation. The owner may still complete it as long as nobody has taken over.
+func (a *Attempt) lose(err error) {
+	a.mu.Lock()
+	if a.ended || a.lost {
+		a.mu.Unlock()
+		return
+	}
+	a.lost = true
+	a.mu.Unlock()
+	a.ctx.end(ErrLost)
+	a.g.flights.land(a.rec.Key, &a.flight, nil)
+	a.g.observe(a.parent, a.event(OwnerLost, err))
+}
