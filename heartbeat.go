@@ -30,6 +30,11 @@ func (a *Attempt) beat() {
 		a.mu.Unlock()
 		return
 	}
+	if !sent.Before(lapse) {
+		a.mu.Unlock()
+		a.lapse()
+		return
+	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(a.parent), lapse)
 	a.stopBeat = cancel // the attempt's end frees a renewal that hangs
 	if a.timer != nil {
@@ -40,11 +45,12 @@ func (a *Attempt) beat() {
 
 	err := a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, a.g.cfg.Lease)
 	cancel()
-	a.beaten(sent, err)
+	a.beaten(sent, lapse, err)
 }
 
-// beaten takes note of what came of the renewal that was sent at that instant.
-func (a *Attempt) beaten(sent time.Time, err error) {
+// beaten takes note of what came of the renewal that was sent at that instant; at lapse it is
+// time to give up.
+func (a *Attempt) beaten(sent, lapse time.Time, err error) {
 	a.mu.Lock()
 	if a.ended || a.lost {
 		a.mu.Unlock()
@@ -52,9 +58,10 @@ func (a *Attempt) beaten(sent time.Time, err error) {
 	}
 	if err == nil || errors.Is(err, ErrLost) {
 		a.timer.Stop()
-	} else if wait := max(a.g.beatAfter()/8, time.Millisecond); a.timer.Stop() {
-		// Try again soon; that sets the timer to the end of the lease again.
-		a.timer = time.AfterFunc(wait, a.beat)
+	} else if a.timer.Stop() {
+		// Try again soon, at the latest when it is time to give up.
+		soon := max(a.g.beatAfter()/8, time.Millisecond)
+		a.timer = time.AfterFunc(min(soon, time.Until(lapse)), a.beat)
 	}
 	a.mu.Unlock()
 	switch {
