@@ -115,18 +115,18 @@ func (a *Attempt) CompleteFor(out Outcome, retention time.Duration) error {
 		} else {
 			a.leave(nil)
 		}
-		a.g.observe(a.parent, a.event(Completed, nil))
+		a.tell(Completed, nil)
 	case errors.Is(err, ErrTooLarge):
 		a.resume()
 	case errors.Is(err, ErrLost):
 		a.leave(nil)
-		a.g.observe(a.parent, a.event(OwnerLost, err))
+		a.tell(OwnerLost, err)
 	case errors.Is(err, ErrRolledBack):
 		a.leave(nil)
-		a.g.observe(a.parent, a.event(Released, err))
+		a.tell(Released, err)
 	default:
 		a.leave(nil)
-		a.g.observe(a.parent, a.event(Abandoned, err))
+		a.tell(Abandoned, err)
 	}
 	return a.wrap(err)
 }
@@ -141,7 +141,7 @@ func (a *Attempt) Release() error {
 		return a.g.store.Release(ctx, a.rec.Key, a.rec.Owner)
 	})
 	a.leave(nil)
-	a.g.observe(a.parent, a.event(Released, err))
+	a.tell(Released, err)
 	return a.wrap(err)
 }
 
@@ -157,7 +157,7 @@ func (a *Attempt) Abandon(cause error) error {
 	err := a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, 0)
 	ctx.end(nil)
 	a.leave(nil)
-	a.g.observe(a.parent, a.event(Abandoned, cause))
+	a.tell(Abandoned, cause)
 	return a.wrap(err)
 }
 
@@ -233,8 +233,12 @@ func (a *Attempt) leave(out *Outcome) {
 	a.ctx.end(nil)
 }
 
-func (a *Attempt) event(kind EventKind, err error) Event {
-	return Event{Kind: kind, Key: a.rec.Key, Attempt: a.rec.Attempt, Err: err, Duration: time.Since(a.started)}
+func (a *Attempt) tell(kind EventKind, err error) {
+	if a.g.cfg.Observe != nil {
+		a.g.cfg.Observe(a.parent, Event{
+			Kind: kind, Key: a.rec.Key, Attempt: a.rec.Attempt, Err: err, Duration: time.Since(a.started),
+		})
+	}
 }
 
 func (a *Attempt) wrap(err error) error {

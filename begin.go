@@ -39,16 +39,20 @@ type claimTerms struct {
 func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTerms) (*Attempt, error) {
 	start := time.Now()
 	a, err := g.claimOrWait(ctx, k, fp, terms, start)
-	if err != nil {
-		g.observe(ctx, Event{Kind: Refused, Key: k, Err: err, Duration: time.Since(start)})
-		return nil, err
+	if g.cfg.Observe == nil {
+		return a, err
 	}
-	if a.replay {
-		g.observe(ctx, Event{Kind: Replayed, Key: k, Attempt: a.rec.Attempt, Duration: time.Since(start)})
-	} else {
-		g.observe(ctx, Event{Kind: Claimed, Key: k, Attempt: a.rec.Attempt, Duration: time.Since(start)})
+	e := Event{Kind: Claimed, Key: k, Err: err, Duration: time.Since(start)}
+	switch {
+	case err != nil:
+		e.Kind = Refused
+	case a.replay:
+		e.Kind, e.Attempt = Replayed, a.rec.Attempt
+	default:
+		e.Attempt = a.rec.Attempt
 	}
-	return a, nil
+	g.cfg.Observe(ctx, e)
+	return a, err
 }
 
 func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms claimTerms, start time.Time) (*Attempt, error) {
@@ -71,7 +75,7 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 				return a.replayOf(Record{Key: k, State: Done, Attempt: f.a.rec.Attempt, Outcome: f.outcome}), nil
 			}
 		}
-		rec, sent, err := g.claim(a, c)
+		rec, sent, err := g.claim(a, c, start)
 		switch {
 		case errors.Is(err, ErrInFlight): // a store in which the claim itself waits, and has waited
 			err = w.record(ctx, Record{Lease: g.cfg.Lease})
@@ -98,14 +102,14 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 				return nil, err
 			}
 		}
+		start = time.Now()
 	}
 }
 
 // claim asks the store, again if it is unknown what came of it: the owner in the claim makes
-// that safe. It returns the instant before the try that was answered; the lease is over at the
-// earliest Record.Lease after that.
-func (g *Guard) claim(a *Attempt, c Claim) (Record, time.Time, error) {
-	sent := time.Now()
+// that safe. The first try is sent at that instant. It returns the instant before the try that
+// was answered; the lease is over at the earliest Record.Lease after that.
+func (g *Guard) claim(a *Attempt, c Claim, sent time.Time) (Record, time.Time, error) {
 	deadline := after(sent, c.Lease) // an answer that comes later is worth nothing
 	unknown := false
 	for try := 1; ; try++ {

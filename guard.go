@@ -200,12 +200,6 @@ func (g *Guard) Store() Store { return g.store }
 // Config returns the configuration with its defaults filled in.
 func (g *Guard) Config() Config { return g.cfg }
 
-func (g *Guard) observe(ctx context.Context, e Event) {
-	if g.cfg.Observe != nil {
-		g.cfg.Observe(ctx, e)
-	}
-}
-
 // after returns the instant that is d from t, for durations up to [Forever].
 func after(t time.Time, d time.Duration) time.Time {
 	if d > math.MaxInt64/2 {

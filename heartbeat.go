@@ -71,7 +71,7 @@ func (a *Attempt) beaten(sent, lapse time.Time, err error) {
 		a.lose(err)
 		return
 	}
-	a.g.observe(a.parent, a.event(Renewed, err))
+	a.tell(Renewed, err)
 }
 
 // lapse gives up: the lease is nearly over and could not be renewed.
@@ -88,5 +88,5 @@ func (a *Attempt) lose(err error) {
 	a.mu.Unlock()
 	a.ctx.end(ErrLost)
 	a.g.flights.land(a.rec.Key, &a.flight, nil)
-	a.g.observe(a.parent, a.event(OwnerLost, err))
+	a.tell(OwnerLost, err)
 }
