@@ -105,16 +105,33 @@ func (a *Attempt) CompleteFor(out Outcome, retention time.Duration) error {
 	if err := a.end(); err != nil {
 		return err
 	}
-	err := a.write(retention == 0, func(ctx context.Context) error {
+	return a.completed(out, retention, a.write(retention == 0, func(ctx context.Context) error {
 		return a.g.store.Complete(ctx, a.rec.Key, a.rec.Owner, out, retention)
-	})
+	}))
+}
+
+// CompleteBy is like Complete for an outcome that the caller records itself, for example in a
+// database transaction of its own, which record commits. The function is called once, under a
+// context that outlives the caller's, and must return nil only if the store's record is done
+// with this outcome.
+func (a *Attempt) CompleteBy(out Outcome, record func(ctx context.Context) error) error {
+	if err := a.end(); err != nil {
+		return err
+	}
+	ctx := a.callContext(1)
+	err := record(ctx)
+	ctx.end(nil)
+	return a.completed(out, a.g.cfg.Retention, err)
+}
+
+// completed takes note of what came of recording the outcome.
+func (a *Attempt) completed(out Outcome, retention time.Duration, err error) error {
 	switch {
+	case err == nil && retention > 0:
+		a.leave(&out)
+		a.tell(Completed, nil)
 	case err == nil:
-		if retention > 0 {
-			a.leave(&out)
-		} else {
-			a.leave(nil)
-		}
+		a.leave(nil)
 		a.tell(Completed, nil)
 	case errors.Is(err, ErrTooLarge):
 		a.resume()

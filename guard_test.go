@@ -320,3 +320,22 @@ func TestResultThatCannotBeEncodedIsInDoubt(t *testing.T) {
 	_, err = do(g, mustNotRun(t))
 	wantErr(t, err, once.ErrInDoubt)
 }
+
+func TestCompleteByRecordsWhatTheCallerRecords(t *testing.T) {
+	g := newGuard(t, once.Config{})
+	a, _ := g.Begin(t.Context(), key, once.Fingerprint{})
+	out := once.Outcome{Type: "application/json", Data: []byte(`"x"`)}
+	err := a.CompleteBy(out, func(ctx context.Context) error {
+		return g.Store().Complete(ctx, key, a.Owner(), out, time.Hour)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := do(g, mustNotRun(t))
+	wantResult(t, got, err, "x")
+
+	a, _ = g.Begin(t.Context(), once.Key{Scope: "test", ID: "2"}, once.Fingerprint{})
+	wantErr(t, a.CompleteBy(out, func(context.Context) error { return errNet }), errNet)
+	_, err = g.Begin(t.Context(), a.Key(), once.Fingerprint{})
+	wantErr(t, err, once.ErrInFlight) // unknown: until its lease is over
+}
