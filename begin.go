@@ -61,6 +61,12 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 	}
 	w := waiting{g: g, k: k, until: after(start, terms.wait)}
 	a := &Attempt{g: g, parent: ctx}
+	if rec, ok := g.cache.get(k); ok {
+		if !fp.Matches(rec.Fingerprint) {
+			return nil, &KeyError{Key: k, Err: ErrMismatch}
+		}
+		return a.replayOf(rec), nil
+	}
 	c := Claim{Key: k, Fingerprint: fp, Owner: NewOwner(), Lease: g.cfg.Lease, Takeover: terms.takeover, Forget: terms.forget}
 	for {
 		// Somebody in this process may own the operation: then no store need be asked.
@@ -87,6 +93,7 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 		case rec.Won(c):
 			return a.takeOff(rec, sent), nil
 		case rec.State == Done:
+			g.cache.put(rec, sent)
 			return a.replayOf(rec), nil
 		case rec.State == InDoubt && rec.Owner == c.Owner:
 			// Our own claim, whose replies were lost for longer than its lease. Nothing ran

@@ -79,6 +79,12 @@ type Config struct {
 	// number of its attempts. [Forever] is allowed. Only for Rerun. Defaults to Retention.
 	Forget time.Duration
 
+	// CacheBytes bounds a cache in this process of records that are done, so that replaying one
+	// again asks no store. An operator who removes a record is not heeded by the caches that
+	// have it: they go on replaying until its retention is over.
+	// Defaults to zero: no cache.
+	CacheBytes int64
+
 	// Codec encodes the results of [Do]. Defaults to [JSON].
 	Codec Codec
 
@@ -107,6 +113,7 @@ type Guard struct {
 	takeover int
 	forget   time.Duration
 	flights  flights
+	cache    cache
 }
 
 // New returns a guard, or everything that is wrong with cfg.
@@ -115,7 +122,7 @@ func New(cfg Config) (*Guard, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	g := &Guard{store: cfg.Store, cfg: cfg}
+	g := &Guard{store: cfg.Store, cfg: cfg, cache: cache{max: cfg.CacheBytes}}
 	g.waiter, _ = cfg.Store.(Waiter)
 	g.binder, _ = cfg.Store.(Binder)
 	if cfg.InDoubt == Rerun {
@@ -171,6 +178,9 @@ func (cfg Config) check() error {
 		if d.value < 0 {
 			bad("%s is %v; it must not be negative", d.name, d.value)
 		}
+	}
+	if cfg.CacheBytes < 0 {
+		bad("CacheBytes is %d; it must not be negative", cfg.CacheBytes)
 	}
 	if cfg.MaxAttempts < 0 {
 		bad("MaxAttempts is %d; it must not be negative", cfg.MaxAttempts)
