@@ -1,0 +1,7 @@
+package servers
+
+import "syscall"
+
+// dieWithParent has the kernel kill the process when the thread that starts it ends, and so at
+// the latest when the test's process does, even if that is killed.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

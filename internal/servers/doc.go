@@ -1,0 +1,15 @@
+// Package servers starts real servers for tests, on free ports of this machine and in temporary
+// folders, and stops them when the test ends. Nothing is mocked, and nothing is skipped: a server
+// that is not installed fails the test, and the message says how to install it.
+//
+//	r := servers.Redis(t)                      // one server
+//	c := servers.RedisCluster(t)               // three masters, three replicas
+//	s := servers.RedisSentinel(t)              // a master, two replicas, three sentinels
+//	p := servers.NewProxy(t, r.Addr)           // in front of it: loses replies, cuts connections
+//
+// Every server is a [Process], which can be killed, paused, resumed and started again. Each call
+// starts servers of its own, in well under a second for a single one, so that tests share nothing
+// and may run in parallel.
+//
+// The package needs Unix signals. It is for tests only and knows nothing of package once.
+package servers

@@ -1,0 +1,3 @@
+module github.com/oncehq/once/internal/servers
+
+go 1.26
