@@ -5,6 +5,8 @@
 //	r := servers.Redis(t)                      // one server
 //	c := servers.RedisCluster(t)               // three masters, three replicas
 //	s := servers.RedisSentinel(t)              // a master, two replicas, three sentinels
+//	d := servers.Postgres(t)                   // one server, with Standby for a second
+//	m := servers.MariaDB(t)
 //	p := servers.NewProxy(t, r.Addr)           // in front of it: loses replies, cuts connections
 //
 // Every server is a [Process], which can be killed, paused, resumed and started again. Each call

@@ -1,0 +1,159 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A MariaDBServer is a MariaDB server with a database named once and a user root, who needs no
+// password.
+type MariaDBServer struct {
+	*Process
+	Addr string // host:port
+	Dir  string // where its files are; the data in data
+
+	settings []string
+}
+
+// MariaDB starts a server, which is gone when the test ends. The settings are as in my.cnf, one
+// each: "max_connections = 20". Whatever they do not say is the server's default.
+func MariaDB(t testing.TB, settings ...string) *MariaDBServer {
+	t.Helper()
+	s, err := StartMariaDB(settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("servers: the last that %s printed:\n%s", s.name, s.tail())
+		}
+		s.Close()
+	})
+	return s
+}
+
+// StartMariaDB is MariaDB for servers that several tests share. The caller must end it with
+// [MariaDBServer.Close].
+func StartMariaDB(settings ...string) (*MariaDBServer, error) {
+	dir, err := os.MkdirTemp("", "once-mariadb-")
+	if err != nil {
+		return nil, err
+	}
+	s, err := startMariaDB(dir, settings)
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return s, err
+}
+
+func startMariaDB(dir string, settings []string) (*MariaDBServer, error) {
+	server, err := mariadbProgram("mariadbd")
+	if err != nil {
+		return nil, err
+	}
+	install, err := mariadbProgram("mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	args := append([]string{"--no-defaults", "--datadir=" + data, "--skip-test-db", "--skip-name-resolve",
+		"--auth-root-authentication-method=normal"}, mariadbUser()...)
+	out, err := exec.Command(install, args...).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("servers: mariadb-install-db: %w; it printed:\n%s", err, out)
+	}
+	// A database is a folder.
+	if err := os.Mkdir(filepath.Join(data, "once"), 0o755); err != nil {
+		return nil, err
+	}
+	const tries = 5 // somebody else may take the port before the server does
+	for try := 1; ; try++ {
+		port := firstPort + rand.N(lastPort-firstPort)
+		if !unused(port, []int{0}) {
+			continue
+		}
+		s := &MariaDBServer{Addr: local(port), Dir: dir, settings: settings}
+		s.Process = &Process{
+			name:    fmt.Sprintf("mariadb-%d", port),
+			command: func() *exec.Cmd { return s.serve(server, port) },
+			logPath: filepath.Join(dir, "mariadb.log"),
+		}
+		err := s.start(s.ready)
+		if err == nil || try == tries {
+			return s, err
+		}
+	}
+}
+
+func (s *MariaDBServer) serve(path string, port int) *exec.Cmd {
+	args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.Dir, "data"),
+		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port), "--skip-name-resolve",
+		"--socket=" + filepath.Join(s.Dir, "socket"), "--pid-file=" + filepath.Join(s.Dir, "pid")}
+	args = append(args, mariadbUser()...)
+	for _, setting := range s.settings {
+		name, value, _ := strings.Cut(setting, "=")
+		args = append(args, "--"+strings.TrimSpace(name)+"="+strings.TrimSpace(value))
+	}
+	return exec.Command(path, args...)
+}
+
+// mariadbUser returns the option that is needed to run as root, if that is who runs the test.
+func mariadbUser() []string {
+	if os.Getuid() == 0 {
+		return []string{"--user=root"}
+	}
+	return nil
+}
+
+// Restart starts the server again after [Process.Kill] or [Process.Stop], on the same port.
+func (s *MariaDBServer) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.start(s.ready); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Close ends the server and removes its files.
+func (s *MariaDBServer) Close() {
+	s.Kill()
+	os.RemoveAll(s.Dir)
+}
+
+// ready reports whether the server greets who connects.
+func (s *MariaDBServer) ready() error {
+	conn, err := net.DialTimeout("tcp", s.Addr, patience)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	var head [5]byte // of a packet: length, number, and the protocol's version or 0xff for an error
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return err
+	}
+	if head[4] == 0xff {
+		return errors.New("it lets nobody in yet")
+	}
+	return nil
+}
+
+func mariadbProgram(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("servers: %s is not installed; "+
+		"install all servers that the tests need with: make servers", name)
+}
