@@ -29,7 +29,10 @@ type Attempt struct {
 	lost     bool
 }
 
-var errEnded = errors.New("once: attempt has ended already")
+var (
+	errEnded    = errors.New("once: attempt has ended already")
+	errPanicked = errors.New("once: operation panicked")
+)
 
 // Replay returns the outcome, if the operation was done before; then nothing remains to be done.
 // Otherwise the caller is the owner.
@@ -119,6 +122,7 @@ func (a *Attempt) CompleteBy(out Outcome, record func(ctx context.Context) error
 		return err
 	}
 	ctx := a.callContext(1)
+	defer a.landOnPanic()
 	err := record(ctx)
 	ctx.end(nil)
 	return a.completed(out, a.g.cfg.Retention, err)
@@ -148,13 +152,19 @@ func (a *Attempt) completed(out Outcome, retention time.Duration, err error) err
 	return a.wrap(err)
 }
 
-// Release gives the claim back: the caller asserts that nothing happened, and the next one may
-// run. It outlives the caller's context, and is tried again while the lease lives.
+// Release gives the claim back: the caller asserts that nothing happened in this attempt, and
+// the next one may run. It outlives the caller's context, and is tried again while the lease lives.
+//
+// If it was not the operation's first attempt, nobody knows what the earlier ones did: the record
+// stays, in doubt, with its fingerprint and the number of its attempts.
 func (a *Attempt) Release() error {
 	if err := a.end(); err != nil {
 		return err
 	}
 	err := a.write(true, func(ctx context.Context) error {
+		if a.rec.Attempt > 1 {
+			return a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, 0)
+		}
 		return a.g.store.Release(ctx, a.rec.Key, a.rec.Owner)
 	})
 	a.leave(nil)
@@ -182,6 +192,7 @@ func (a *Attempt) Abandon(cause error) error {
 // unknown what came of it. goneIsSuccess: after the verb there is no record, so that repeating
 // it answers ErrLost.
 func (a *Attempt) write(goneIsSuccess bool, verb func(context.Context) error) error {
+	defer a.landOnPanic()
 	unknown := false
 	for try := 1; ; try++ {
 		ctx := a.callContext(try)
@@ -200,6 +211,15 @@ func (a *Attempt) write(goneIsSuccess bool, verb func(context.Context) error) er
 		if !a.leaseLives() || a.g.cfg.Pause(context.WithoutCancel(a.parent), backoff(try)) != nil {
 			return err
 		}
+	}
+}
+
+// landOnPanic is deferred around a call that may panic: whatever it was that panicked, those who
+// wait for the attempt must not wait for ever.
+func (a *Attempt) landOnPanic() {
+	if r := recover(); r != nil {
+		a.leave(nil)
+		panic(r)
 	}
 }
 

@@ -88,6 +88,7 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 			if err != nil {
 				return nil, err
 			}
+			c.Owner = NewOwner() // the last one may have been disowned
 		case err != nil:
 			return nil, &KeyError{Key: k, Err: err}
 		case rec.Won(c):
@@ -145,13 +146,19 @@ func (g *Guard) claim(a *Attempt, c Claim, sent time.Time) (Record, time.Time, e
 	}
 }
 
-// disown releases a claim that may have been made although the caller was never told, so that
-// it does not stand in the way as in doubt. It is tried once and not for long: the caller is
-// waiting to hear that the store does not answer.
+// disown gives up a claim that may have been made although the caller was never told: nothing
+// ran under it, and it must not stand in the way until its lease is over. If it may have been a
+// takeover, the operation was in doubt before and stays so. It is tried once and not for long: the
+// caller is waiting to hear that the store does not answer.
 func (g *Guard) disown(ctx context.Context, c Claim) error {
 	call := lazyContext{parent: ctx, detached: true, deadline: after(time.Now(), min(giveUpTime, c.Lease))}
 	defer call.end(nil)
-	err := g.store.Release(&call, c.Key, c.Owner)
+	var err error
+	if c.Takeover > 0 {
+		err = g.store.Renew(&call, c.Key, c.Owner, 0)
+	} else {
+		err = g.store.Release(&call, c.Key, c.Owner)
+	}
 	if errors.Is(err, ErrLost) || errors.Is(err, ErrNotFound) {
 		return nil // there was none
 	}

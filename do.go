@@ -42,24 +42,23 @@ func do[T any](ctx context.Context, g *Guard, k Key, fp Fingerprint, terms claim
 		if errors.Is(err, ErrRolledBack) && run < reruns && ctx.Err() == nil {
 			continue
 		}
+		if _, nested := FromContext(ctx); nested && IsNoEffect(err) {
+			err = &nestedError{err}
+		}
 		return v, err
 	}
 }
 
 // runUnder runs fn under the attempt and ends the attempt.
 func runUnder[T any](a *Attempt, fn func(context.Context) (T, error)) (v T, err error) {
-	returned := false
-	defer func() {
-		if !returned { // a panic or Goexit, which goes on after this
-			a.Abandon(errors.New("once: operation panicked"))
-		}
-	}()
+	// A panic or Goexit, of fn or the codec, goes on after this. It changes nothing if the
+	// attempt has ended.
+	defer a.Abandon(errPanicked)
 	v, err = fn(a.Context())
-	returned = true
 
 	var zero T
-	if final, ok := errors.AsType[*FinalError](err); ok {
-		if lost := a.Complete(Outcome{Failed: true, Type: textType, Data: []byte(final.Message)}); lost != nil {
+	if _, ok := errors.AsType[*FinalError](err); ok {
+		if lost := a.Complete(Outcome{Failed: true, Type: textType, Data: []byte(err.Error())}); lost != nil {
 			return afterLoss[T](a, lost)
 		}
 		return zero, err

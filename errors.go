@@ -69,7 +69,7 @@ func Final(err error) error {
 // A FinalError is a recorded failure of an operation. The first caller's wraps the error that was
 // given to [Final]; a replayed one has only its text.
 type FinalError struct {
-	Message string
+	Message string // of the whole error that the first caller got
 	err     error
 }
 
@@ -91,6 +91,22 @@ type noEffectError struct{ err error }
 
 func (e *noEffectError) Error() string { return e.err.Error() }
 func (e *noEffectError) Unwrap() error { return e.err }
+
+// A nestedError is what an operation within another one returns for an error that says that
+// nothing happened: it is true of the inner operation and not of the outer one, which would
+// otherwise be released although it has had effects of its own.
+type nestedError struct{ err error }
+
+func (e *nestedError) Error() string { return e.err.Error() }
+
+func (e *nestedError) Is(target error) bool {
+	return target != ErrRolledBack && errors.Is(e.err, target)
+}
+
+func (e *nestedError) As(target any) bool {
+	_, mark := target.(**noEffectError)
+	return !mark && errors.As(e.err, target)
+}
 
 // IsNoEffect reports whether err was marked by [NoEffect] or is ErrRolledBack.
 func IsNoEffect(err error) bool {

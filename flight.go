@@ -7,14 +7,15 @@ import (
 
 // flights are the operations that this guard's callers own. Others in the same process need not
 // ask the store about them, and are told at once how they ended. They also wait here for the
-// time of their next renewal: in a queue, for they all wait equally long, so that one timer
-// serves all and an operation that ends before its first renewal sets none.
+// time of their next renewal: in a queue with one timer, so that an operation that ends before
+// its first renewal sets none. They all wait equally long, from before a call of the store on:
+// the place of a new one is at the end or, if its call took long, not far from it.
 type flights struct {
 	mu    sync.Mutex // guards all of this and every flight; never held across I/O
 	m     map[Key]*flight
 	first *flight // the queue, by due
 	last  *flight
-	armed bool // the timer is set
+	timer *time.Timer // set for the first of the queue
 }
 
 // A flight is one attempt under way. It is part of its attempt.
@@ -99,17 +100,32 @@ func (fs *flights) queue(f *flight, expires, due time.Time, tick func()) {
 	if f.landed || f.queued {
 		return
 	}
-	f.due, f.queued = due, true
-	f.prev, f.next = fs.last, nil
-	if fs.last != nil {
-		fs.last.next = f
-	} else {
-		fs.first = f
+	before := fs.last
+	for before != nil && before.due.After(due) {
+		before = before.prev
 	}
-	fs.last = f
-	if !fs.armed {
-		fs.armed = true
-		time.AfterFunc(time.Until(due), tick)
+	f.due, f.queued, f.prev = due, true, before
+	if before != nil {
+		f.next, before.next = before.next, f
+	} else {
+		f.next, fs.first = fs.first, f
+	}
+	if f.next != nil {
+		f.next.prev = f
+	} else {
+		fs.last = f
+	}
+	if fs.first == f {
+		fs.arm(tick)
+	}
+}
+
+// arm sets the timer for the first of the queue.
+func (fs *flights) arm(tick func()) {
+	if wait := time.Until(fs.first.due); fs.timer == nil {
+		fs.timer = time.AfterFunc(wait, tick)
+	} else {
+		fs.timer.Reset(wait)
 	}
 }
 
@@ -141,8 +157,8 @@ func (fs *flights) takeDue(tick func()) []*flight {
 		fs.unqueue(f)
 		due = append(due, f)
 	}
-	if fs.armed = fs.first != nil; fs.armed {
-		time.AfterFunc(time.Until(fs.first.due), tick)
+	if fs.first != nil {
+		fs.arm(tick)
 	}
 	return due
 }

@@ -35,7 +35,12 @@ func (a *Attempt) beat() {
 		a.lapse()
 		return
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(a.parent), lapse)
+	// A reply that is lost must not cost the whole lease: it leaves time for another try.
+	deadline := sent.Add(max(a.g.beatAfter()/2, 1))
+	if lapse.Before(deadline) {
+		deadline = lapse
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(a.parent), deadline)
 	a.stopBeat = cancel // the attempt's end frees a renewal that hangs
 	if a.timer != nil {
 		a.timer.Stop()

@@ -204,3 +204,60 @@ func TestTooLargeOutcomeLeavesTheAttemptAlive(t *testing.T) {
 		}
 	})
 }
+
+// An attempt whose claim was answered late is renewed before younger ones that were answered
+// sooner.
+func TestSlowlyAnsweredClaimIsRenewedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meddle(new(oncemem.Store))
+		g := newGuard(t, once.Config{Store: m})
+		m.set(nil, func(context.Context, string) error { time.Sleep(8500 * time.Millisecond); return nil })
+		done := make(chan *once.Attempt)
+		go func() {
+			a, err := g.Begin(context.Background(), key, once.Fingerprint{})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- a
+		}()
+		time.Sleep(8400 * time.Millisecond)
+		m.set(nil, nil)
+		young, err := g.Begin(t.Context(), once.Key{Scope: "test", ID: "young"}, once.Fingerprint{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := <-done
+		time.Sleep(time.Minute)
+		for _, a := range []*once.Attempt{slow, young} {
+			if err := a.Context().Err(); err != nil {
+				t.Errorf("lease was lost: %v", err)
+			}
+			if rec, err := m.Store.Load(t.Context(), a.Key()); err != nil || rec.State != once.InFlight {
+				t.Errorf("record is %v, %v", rec.State, err)
+			}
+			a.Release()
+		}
+	})
+}
+
+func TestRenewalWithoutAReplyDoesNotCostTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meddle(new(oncemem.Store))
+		g := newGuard(t, once.Config{Store: m})
+		a, _ := g.Begin(t.Context(), key, once.Fingerprint{})
+		hung := false
+		m.set(func(ctx context.Context, verb string) error {
+			if verb == "renew" && !hung {
+				hung = true
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}, nil)
+		time.Sleep(time.Minute)
+		if err := a.Context().Err(); err != nil {
+			t.Errorf("lease was lost: %v", context.Cause(a.Context()))
+		}
+		a.Release()
+	})
+}

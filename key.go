@@ -52,6 +52,19 @@ func (k Key) Digest() [32]byte {
 	return sha256.Sum256(b)
 }
 
+// within returns the key in a scope of its own beside the given one, for what the package itself
+// keeps. Parts that get too long are replaced by their digests.
+func (k Key) within(suffix string) Key {
+	short := func(s string, most int) string {
+		if len(s) <= most {
+			return s
+		}
+		d := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(d[:])
+	}
+	return Key{Scope: short(k.Scope, MaxScope-len(suffix)) + suffix, ID: short(k.ID, MaxID)}
+}
+
 // String returns the first eight bytes of the key's digest in hex: a name for logs that lets two
 // lines be matched without telling the key. Keys are often secrets: whoever knows one may be
 // given the stored outcome.

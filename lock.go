@@ -5,6 +5,10 @@ import (
 	"math"
 )
 
+// lockScope keeps locks apart from operations: taking over a lock says nothing about an operation
+// of the same key that is in doubt.
+const lockScope = "\x00lock"
+
 // Lock runs fn unless the same key is being run: then it returns a [*KeyError] around ErrInFlight, at
 // once or after [Config.Wait]. Nothing is kept afterwards; the next caller runs again. The error of
 // fn is returned as it is.
@@ -15,13 +19,14 @@ import (
 // resource that is changed, and let it refuse smaller numbers than it has seen. A lock that was left behind by a
 // crash is free when its lease is over, whatever the guard's policy.
 func Lock(ctx context.Context, g *Guard, k Key, fn func(ctx context.Context, fence uint64) error) error {
+	if err := k.Check(); err != nil {
+		return &KeyError{Key: k, Err: err}
+	}
+	k = k.within(lockScope)
 	a, err := g.begin(ctx, k, Fingerprint{}, claimTerms{wait: g.cfg.Wait, takeover: math.MaxInt, forget: g.cfg.Lease})
 	if err != nil {
 		return err
 	}
-	if _, done := a.Replay(); done {
-		return &KeyError{Key: k, Err: ErrMismatch} // an outcome is kept here: the key is not a lock's
-	}
-	defer a.Release()
+	defer a.CompleteFor(Outcome{}, 0)
 	return fn(a.Context(), a.Fence())
 }

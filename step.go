@@ -30,7 +30,7 @@ func Step[T any](ctx context.Context, name string, fn func(context.Context) (T, 
 	case strings.Contains(name, "/"):
 		return zero, fmt.Errorf("once: step name %q contains a slash; use another character", name)
 	}
-	k := Key{Scope: a.rec.Key.Scope + stepScope, ID: a.rec.Key.ID + "/" + name}
+	k := Key{Scope: a.rec.Key.Scope, ID: a.rec.Key.ID + "/" + name}.within(stepScope)
 	terms := claimTerms{
 		// The step may still be leased to the attempt that this one took over from, for up to a
 		// lease longer than the operation itself was.

@@ -11,6 +11,7 @@ type waiting struct {
 	k     Key
 	until time.Time // when the caller stops waiting
 	polls int
+	woken Owner // whose end the store has told us of
 }
 
 // flight waits until an owner in this process has ended its attempt.
@@ -41,10 +42,12 @@ func (w *waiting) record(ctx context.Context, rec Record) error {
 	w.polls++
 	// The lease may be over a moment later by the store's clock than by ours.
 	nap := min(left, rec.Lease+time.Millisecond)
-	if w.g.waiter == nil || w.polls == 1 {
+	if w.g.waiter == nil || w.polls == 1 || w.woken == rec.Owner {
 		// The first poll comes soon in any case: it is likely that the owner is a caller in this
-		// process who has not yet got round to saying so.
+		// process who has not yet got round to saying so. And a store that woke us too early must
+		// not make us spin.
 		nap = min(nap, backoff(w.polls))
+		w.woken = Owner{}
 	} else {
 		wctx, cancel := context.WithTimeout(ctx, nap)
 		err := w.g.waiter.Wait(wctx, w.k, rec.Owner)
@@ -52,6 +55,7 @@ func (w *waiting) record(ctx context.Context, rec Record) error {
 		cancel()
 		switch {
 		case err == nil:
+			w.woken = rec.Owner
 			return nil
 		case ctx.Err() != nil:
 			return &KeyError{Key: w.k, Err: context.Cause(ctx)}
