@@ -12,11 +12,9 @@ func TestStore(t *testing.T, o Options) {
 	if o.Open == nil {
 		t.Fatal("oncetest: Options.Open is nil; it must return the store to be tested")
 	}
-	o = o.withDefaults()
-	t.Logf("oncetest: Options.Seed: %d", o.Seed)
 	for _, chapter := range chapters {
 		for _, p := range chapter {
-			t.Run(p.name, func(t *testing.T) { p.run(t, o) })
+			p.test(t, o.withDefaults())
 		}
 	}
 }
@@ -53,15 +51,17 @@ func (n need) missing(o Options) string {
 	return ""
 }
 
-func (p property) run(t *testing.T, o Options) {
-	if reason := p.needs.missing(o); reason != "" {
-		t.Skip(reason)
-	}
-	if o.Bubble {
+func (p property) test(t *testing.T, o Options) {
+	t.Run(p.name, func(t *testing.T) {
+		if reason := p.needs.missing(o); reason != "" {
+			t.Skip(reason)
+		}
+		if !o.Bubble {
+			p.story(newTrial(t, o))
+			return
+		}
 		synctest.Test(t, func(t *testing.T) { p.story(newTrial(t, o)) })
-		return
-	}
-	p.story(newTrial(t, o))
+	})
 }
 
 var chapters = [][]property{
@@ -73,4 +73,14 @@ var chapters = [][]property{
 	expiring,
 	mismatching,
 	naming,
+	cancelling,
+	concurring,
+	random,
+	sharing,
+	listing,
+	sweeping,
+	waiting,
+	batching,
+	forgetting,
+	promising,
 }

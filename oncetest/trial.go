@@ -34,6 +34,7 @@ func newTrial(t *testing.T, o Options) *trial {
 		rnd:   rand.New(rand.NewPCG(o.Seed, 0)),
 		scope: "oncetest/" + once.NewOwner().String(),
 	}
+	t.Logf("oncetest: Options.Seed is %d", o.Seed)
 	x.store = o.Open(t)
 	return x
 }

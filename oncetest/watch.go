@@ -77,8 +77,16 @@ func (x *trial) lapses(k once.Key, want once.State) {
 func (x *trial) untouched(k once.Key, story func()) {
 	x.Helper()
 	before := x.look(k)
+	if before.State == 0 {
+		x.Fatal("the operation is absent, though nobody removed it")
+	}
 	story()
-	after := x.look(k)
+	x.same(before, x.look(k))
+}
+
+// same checks that the later sight shows the same record, less the time that passed.
+func (x *trial) same(before, after sight) {
+	x.Helper()
 	a, b := before.Record, after.Record
 	if a.State != b.State || a.Owner != b.Owner || a.Attempt != b.Attempt || a.Fence != b.Fence ||
 		a.Fingerprint != b.Fingerprint || !a.Created.Equal(b.Created) || !a.Outcome.Equal(b.Outcome) {
