@@ -51,6 +51,9 @@ func (c *cache) get(k Key) (Record, bool) {
 // put keeps a done record that the store returned to a call sent at that instant: its retention
 // cannot be over sooner than what was left of it after that.
 func (c *cache) put(rec Record, sent time.Time) {
+	if c.max == 0 {
+		return
+	}
 	r := &cachedRecord{rec: rec, expires: after(sent, rec.Retention)}
 	size := r.size()
 	if size > c.max {
