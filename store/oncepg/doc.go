@@ -1,0 +1,2 @@
+// Package oncepg keeps records in PostgreSQL.
+package oncepg

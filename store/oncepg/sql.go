@@ -1,0 +1,159 @@
+package oncepg
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// States of a row.
+const (
+	released = 0 // absent; the row only keeps the fence until it is swept
+	claimed  = 1
+	done     = 2
+)
+
+// statements are the store's, for its schema. Each is one step of the contract's, atomic by
+// itself. Only the server's clock appears in them, as clock_timestamp(): now() is that of the
+// transaction's start, which may be long over after a wait for a lock.
+//
+// A row's fence is that of its latest claim, and no two claims have the same: where a statement
+// is to act only on a row as it was seen, it compares the fence.
+//
+// An interval that is NULL is without end; coalesce makes the instant infinity.
+type statements struct {
+	claim, reclaim, takeOver                   string
+	renew, complete, free, forget              string
+	load, await, watch, list, listScope, sweep string
+}
+
+// seen are the columns of [row], in its order. A statement that ends somebody's turn has {told}
+// after it, which the others fill up with NULL.
+const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, outcome,
+	created, lease_end, expires, clock_timestamp() AS now`
+
+// told notifies those who wait for the turn with this fence to end, if there are any. A commit
+// with a notification in it holds a lock that all such commits of the database share until it is
+// on disk; so it is sent only if somebody asked for it.
+const told = `CASE WHEN awaited = {turn} THEN pg_notify('{channel}', encode(sha256(scope || id), 'hex')) IS NULL END`
+
+// alive is the condition that a row with this key is not absent.
+const alive = `scope = $1 AND id = $2 AND state <> 0 AND expires > clock_timestamp()`
+
+// owned is the condition that the caller owns it and there is no outcome.
+const owned = `scope = $1 AND id = $2 AND owner = $3 AND state = 1
+	AND expires > clock_timestamp()`
+
+func newStatements(schema string) statements {
+	name := pgx.Identifier{schema}.Sanitize()
+	quoted := strings.ReplaceAll(name, "'", "''")
+	tell := func(turn string) string {
+		channel := strings.ReplaceAll(channel(schema), "'", "''")
+		return strings.NewReplacer("{turn}", turn, "{channel}", channel).Replace(told)
+	}
+	of := strings.NewReplacer(
+		"{records}", name+".records",
+		"{fence}", "nextval('"+quoted+".fence')",
+		"{seen}", seen, "{alive}", alive, "{owned}", owned, "{free}", free,
+		"{told}", tell("fence"), "{told of $6}", tell("$6::bigint"), "{told of $7}", tell("$7::bigint"),
+	).Replace
+	return statements{
+		claim: of(claim), reclaim: of(reclaim), takeOver: of(takeOver),
+		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
+		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
+		list:      of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
+		listScope: of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
+	}
+}
+
+// claim wins an absent operation or reads what stands in its way, in one round trip. A replay
+// writes nothing, takes no lock and draws no fence: the part that writes is not even begun if
+// there is a row. (ON CONFLICT DO UPDATE would lock the row and pay for a commit each time.)
+//
+// It returns no row at all if another claim was committed after this statement took its
+// snapshot. Then it is repeated, and sees that one.
+const claim = `
+WITH standing AS MATERIALIZED (
+	SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2
+), mine AS (
+	INSERT INTO {records} (scope, id, fingerprint, owner, fence, state, attempt, created, lease_end, forget, expires)
+	SELECT $1::bytea, $2::bytea, $3::bytea, $4::uuid, {fence}, 1, 1,
+		clock_timestamp(), coalesce(clock_timestamp() + $5::interval, 'infinity'),
+		$6::interval, coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
+	WHERE NOT EXISTS (SELECT FROM standing)
+	ON CONFLICT (scope, id) DO NOTHING
+	RETURNING {seen}, NULL::boolean
+)
+SELECT * FROM mine UNION ALL SELECT * FROM standing`
+
+// reclaim makes a new record of a row that is over, as it was seen.
+const reclaim = `
+UPDATE {records} SET fingerprint = $3::bytea, owner = $4::uuid, fence = {fence}, state = 1, attempt = 1,
+	failed = false, media_type = NULL, outcome = NULL,
+	created = clock_timestamp(), lease_end = coalesce(clock_timestamp() + $5::interval, 'infinity'),
+	forget = $6::interval, expires = coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
+WHERE scope = $1 AND id = $2 AND fence = $7::bigint AND (state = 0 OR expires <= clock_timestamp())
+RETURNING {seen}, {told of $7}`
+
+// takeOver gives a record in doubt, as it was seen, to another owner.
+const takeOver = `
+UPDATE {records} SET owner = $3::uuid, fence = {fence}, attempt = attempt + 1,
+	lease_end = coalesce(clock_timestamp() + $4::interval, 'infinity'),
+	forget = $5::interval, expires = coalesce(clock_timestamp() + $4::interval + $5::interval, 'infinity')
+WHERE scope = $1 AND id = $2 AND fence = $6::bigint AND state = 1
+	AND lease_end <= clock_timestamp() AND expires > clock_timestamp()
+RETURNING {seen}, {told of $6}`
+
+const renew = `
+UPDATE {records} SET lease_end = coalesce(clock_timestamp() + $4::interval, 'infinity'),
+	expires = coalesce(clock_timestamp() + $4::interval + forget, 'infinity')
+WHERE {owned}
+RETURNING CASE WHEN lease_end <= clock_timestamp() THEN {told} END`
+
+const complete = `
+UPDATE {records} SET state = 2, failed = $4::boolean, media_type = $5::bytea, outcome = $6::bytea,
+	expires = coalesce(clock_timestamp() + $7::interval, 'infinity')
+WHERE {owned}
+RETURNING {told}`
+
+// free is what releases a row. The row stays for a while, as a mark: a claim that had drawn its
+// fence before this operation's last owner did, and was held up, must find something in its way.
+// Without that it could win with a fence that is lower than one already in use.
+const free = `state = 0, fingerprint = NULL, failed = false, media_type = NULL, outcome = NULL,
+	expires = clock_timestamp() + interval '1 hour'`
+
+const freeOwned = `UPDATE {records} SET {free} WHERE {owned} RETURNING {told}`
+
+const forget = `UPDATE {records} SET {free} WHERE {alive} AND owner = $3::uuid RETURNING {told}`
+
+const load = `SELECT {seen}, NULL::boolean FROM {records} WHERE {alive}`
+
+// await asks to be told when the operation is no longer in flight under this owner. It changes
+// nothing, and returns no row, if that is so already.
+const await = `
+UPDATE {records} SET awaited = fence
+WHERE {owned} AND lease_end > clock_timestamp()
+RETURNING true`
+
+// watch is await without the mark.
+const watch = `SELECT true FROM {records} WHERE {owned} AND lease_end > clock_timestamp()`
+
+// list reads the records after a key, in the order of keys, without their outcomes.
+const list = `
+SELECT scope, id, state, attempt, fence, owner, fingerprint, failed, media_type, NULL::bytea,
+	created, lease_end, expires, clock_timestamp()
+FROM {records} WHERE `
+
+const listEnd = ` AND state <> 0 AND expires > clock_timestamp()
+	AND created <= clock_timestamp() - $3::interval
+	AND $4::integer IN (0, CASE WHEN state = 2 THEN 3 WHEN lease_end > clock_timestamp() THEN 1 ELSE 2 END)
+ORDER BY scope, id LIMIT $5::integer`
+
+// sweep removes rows that are over, the oldest first, and leaves out those that a verb has
+// locked. now() is no later than any clock_timestamp() of this statement, and unlike that may be
+// compared by an index.
+const sweep = `
+DELETE FROM {records} WHERE ctid = ANY (ARRAY(
+	SELECT ctid FROM {records} WHERE expires <= now() AND expires < 'infinity'
+	ORDER BY expires LIMIT $1::integer FOR UPDATE SKIP LOCKED
+))`
