@@ -1,0 +1,155 @@
+package oncehttp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/oncehq/once"
+)
+
+var (
+	errPanicked         = errors.New("oncehttp: handler panicked")
+	errResponseTooLarge = errors.New("oncehttp: response is too large to be recorded in the transaction; raise MaxResponseBody")
+)
+
+// A turn is one run of the handler for a request whose operation was claimed.
+type turn struct {
+	x       *exchange
+	attempt *once.Attempt
+	body    bufferedBody
+	rec     recorder
+	ctx     runContext
+	control control
+}
+
+// take runs the handler and answers the client, but only with what the store has acknowledged.
+// If it returns an error then nothing has been sent.
+func (t *turn) take(x *exchange, a *once.Attempt, entry http.Header) (err error) {
+	t.x, t.attempt = x, a
+	t.ctx.attempt, t.ctx.control = a.Context(), &t.control
+	t.rec.open(t, entry)
+	r := x.r.WithContext(&t.ctx)
+	if x.body != nil {
+		t.body.reset(x.body)
+		r.Body = &t.body
+		r.GetBody = x.getBody
+	}
+	returned := false
+	defer func() {
+		if !returned { // a panic or Goexit, which goes on after this
+			t.rec.close()
+			a.Abandon(errPanicked)
+		}
+		t.ctx.end()
+		t.body.Close()
+		x.returned(r)
+	}()
+	x.next.ServeHTTP(&t.rec, r)
+	returned = true
+	return t.settle()
+}
+
+// getBody lets the handler's own client repeat the request that it passes on.
+func (x *exchange) getBody() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(x.body)), nil
+}
+
+// settle records what the response means, and sends it.
+func (t *turn) settle() error {
+	mode, failure := t.rec.close()
+	switch {
+	case mode == streaming:
+		return nil // recorded before
+	case errors.Is(failure, errResponseTooLarge):
+		if err := t.attempt.Release(); err != nil {
+			return err
+		}
+		return failure
+	case mode == refusing:
+		return failure
+	}
+	if err := t.record(true); err != nil {
+		return err
+	}
+	t.rec.emit()
+	return nil
+}
+
+// overflow records the operation while the handler is still writing, without the body that does
+// not fit. The response may then be sent. It is called by the recorder.
+func (t *turn) overflow() error {
+	if t.x.m.transactional {
+		return errResponseTooLarge // to complete would commit what is not finished
+	}
+	t.ctx.full() // it outlives the attempt
+	return t.record(false)
+}
+
+// record ends the attempt as the response, the handler and the configuration say. kept: the body
+// is all there, and recorded if it is an outcome. After nil the response may be sent.
+func (t *turn) record(kept bool) error {
+	m, res := t.x.m, t.rec.response()
+	t.control.mu.Lock()
+	decision, noStore, retention := t.control.decision, t.control.noStore, t.control.retention
+	t.control.mu.Unlock()
+	if decision == 0 {
+		decision = m.cfg.Keep(res.status)
+	}
+	switch decision {
+	case Release:
+		if err := t.attempt.Release(); err != nil {
+			t.warn("oncehttp: claim was not released; it is in doubt when its lease is over", err)
+		}
+		return nil
+	case Abandon:
+		if err := t.attempt.Abandon(fmt.Errorf("oncehttp: handler answered with status %d", res.status)); err != nil {
+			t.warn("oncehttp: claim was not ended; it is in doubt when its lease is over", err)
+		}
+		return nil
+	}
+	if retention == 0 && m.cfg.RetentionFor != nil {
+		retention = m.cfg.RetentionFor(t.x.r, res.status)
+	}
+	if retention <= 0 {
+		retention = m.cfg.Retention
+	}
+	err := t.complete(&res, kept && !noStore, retention)
+	if err != nil && m.cfg.DangerouslyRunOnStoreError && isOutage(err) {
+		t.warn("oncehttp: response is sent although it was not recorded", err)
+		return nil
+	}
+	return err
+}
+
+// complete records the response as the outcome, or that the operation is done if the response is
+// not to be kept or the store cannot keep it.
+func (t *turn) complete(res *response, kept bool, retention time.Duration) error {
+	m, s := t.x.m, t.rec.scratch
+	out := once.Outcome{Failed: res.status >= 400, Type: messageType}
+	if kept {
+		out.Data = m.message(s, res)
+		err := t.attempt.CompleteFor(out, retention)
+		if !errors.Is(err, once.ErrTooLarge) {
+			return err
+		}
+	}
+	out.Type, out.Data = notKeptType, m.messageNotKept(s, res)
+	err := t.attempt.CompleteFor(out, retention)
+	if errors.Is(err, once.ErrTooLarge) {
+		res.header = new(snapshot)
+		out.Data = m.messageNotKept(s, res)
+		err = t.attempt.CompleteFor(out, retention)
+	}
+	if errors.Is(err, once.ErrTooLarge) {
+		t.attempt.Abandon(err)
+	}
+	return err
+}
+
+func (t *turn) warn(text string, err error) {
+	t.x.m.cfg.Logger.WarnContext(t.x.r.Context(), text, "key", t.x.key.String(), "error", err)
+}
