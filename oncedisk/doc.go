@@ -1,0 +1,2 @@
+// Package oncedisk keeps records in a directory of one machine, durably.
+package oncedisk

@@ -1,0 +1,126 @@
+package oncedisk
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"strings"
+
+	"github.com/oncehq/once"
+)
+
+// The directory has these files beside the segments and their hints.
+const (
+	formatName = "once.disk"
+	tempSuffix = ".tmp"
+)
+
+// formatVersion is that of everything in the directory. Other versions are refused.
+const formatVersion = 1
+
+// A seed is the store's secret, made when the store is. It goes into the hashes of keys, so that
+// nobody can choose keys that crowd one place of the index, and into the salts of segments, so
+// that nobody can hand in an outcome that reads like entries of the store.
+type seed [16]byte
+
+// hash returns the key's place in the index. Different keys may have the same.
+func (s seed) hash(k once.Key) uint64 {
+	var stack [16 + 2 + once.MaxScope + once.MaxID]byte
+	b := append(stack[:0], s[:]...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(k.Scope)))
+	b = append(b, k.Scope...)
+	b = append(b, k.ID...)
+	sum := sha256.Sum256(b)
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+// salt returns what the checksums of a segment's entries are mixed with.
+func (s seed) salt(segment uint64) uint64 {
+	sum := sha256.Sum256(binary.LittleEndian.AppendUint64(s[:], segment))
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+// formatText is what the format file says, in words, so that people see what the directory is.
+func formatText(version int, s seed) []byte {
+	text := fmt.Sprintf("once disk store\nformat %d\nseed %x\n", version, s[:])
+	return fmt.Appendf(nil, "%schecksum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+}
+
+// readFormat returns the store's seed. The error wraps fs.ErrNotExist if there is no store.
+func readFormat(v volume) (seed, error) {
+	f, err := v.Open(formatName, false)
+	if err != nil {
+		return seed{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return seed{}, err
+	}
+	text := make([]byte, min(size, 4096))
+	if _, err := f.ReadAt(text, 0); err != nil {
+		return seed{}, err
+	}
+	return parseFormat(v, string(text))
+}
+
+func parseFormat(v volume, text string) (seed, error) {
+	var s seed
+	var version int
+	var sum uint32
+	var hexSeed string
+	_, err := fmt.Sscanf(text, "once disk store\nformat %d\nseed %s\nchecksum %08x\n", &version, &hexSeed, &sum)
+	if version != 0 && version != formatVersion {
+		return seed{}, fmt.Errorf("oncedisk: %s: format %d is unknown to this version, which knows %d; "+
+			"use the version of once that wrote it", v.Path(formatName), version, formatVersion)
+	}
+	raw, hexErr := hex.DecodeString(hexSeed)
+	body, _, _ := strings.Cut(text, "checksum ")
+	if err != nil || hexErr != nil || len(raw) != len(s) || text != string(formatText(version, seed(raw))) {
+		return seed{}, &DamageError{File: v.Path(formatName), Offset: int64(len(body)),
+			Reason: "the format file is damaged"}
+	}
+	return seed(raw), nil
+}
+
+// createFormat makes an empty directory a store.
+func createFormat(v volume) (seed, error) {
+	var s seed
+	rand.Read(s[:]) // never fails, see crypto/rand
+	return s, writeWhole(v, formatName, formatText(formatVersion, s))
+}
+
+// writeWhole makes the file durable under its name, or leaves nothing under that name.
+func writeWhole(v volume, name string, content []byte) error {
+	if err := writeTemp(v, name, content); err != nil {
+		return err
+	}
+	if err := v.Rename(name+tempSuffix, name); err != nil {
+		return err
+	}
+	return v.Sync()
+}
+
+func writeTemp(v volume, name string, content []byte) error {
+	temp := name + tempSuffix
+	if err := v.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := v.Create(temp)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, v.Remove(temp))
+	}
+	return nil
+}
