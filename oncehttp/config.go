@@ -84,9 +84,11 @@ type Config struct {
 	// before anything else happens. Defaults to [DefaultMaxRequestBody].
 	MaxRequestBody int64
 
-	// MaxResponseBody is the largest body that is recorded, in bytes. A larger one is sent on to
-	// the first caller, and later ones are told that the operation is done (410). If the
-	// store runs operations in a transaction ([once.Binder]), it is rolled back instead (500).
+	// MaxResponseBody is the largest body that is recorded, in bytes. A larger one is sent to
+	// the first caller alone, while the handler writes; later ones are told that the operation
+	// is done (410). If the store may run operations in a transaction ([once.Binder]), which is
+	// not over before the handler is, then a response of up to 16 times this size is held back
+	// until then, and one that is still larger breaks the operation off (500).
 	// Defaults to [DefaultMaxResponseBody].
 	MaxResponseBody int64
 

@@ -16,12 +16,12 @@ import (
 // A Middleware guards HTTP handlers. It may be used by many goroutines at once, and wrap any
 // number of handlers.
 type Middleware struct {
-	cfg           Config
-	left          *omission
-	omitted       map[string]bool // fields that are not recorded
-	retryAfter    string
-	transactional bool // the store runs operations in a transaction that Complete commits
-	waits         bool // the guard lets callers wait
+	cfg        Config
+	left       *omission
+	omitted    map[string]bool // fields that are not recorded
+	retryAfter string
+	binds      bool // the store may run operations in a transaction, which Complete commits
+	waits      bool // the guard lets callers wait
 
 	scratches sync.Pool // of *scratch
 	copies    sync.Pool // of *[copySize]byte
@@ -39,7 +39,7 @@ func New(cfg Config) (*Middleware, error) {
 		m.omitted[name] = true
 	}
 	m.retryAfter = strconv.FormatInt(int64((cfg.RetryAfter+time.Second-1)/time.Second), 10)
-	_, m.transactional = cfg.Guard.Store().(once.Binder)
+	_, m.binds = cfg.Guard.Store().(once.Binder)
 	m.waits = cfg.Guard.Config().Wait > 0
 	m.scratches.New = func() any { return new(scratch) }
 	m.copies.New = func() any { return new([copySize]byte) }

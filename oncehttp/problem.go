@@ -23,7 +23,7 @@ const (
 	ProblemInFlight         = "in-flight"          // 409
 	ProblemInDoubt          = "in-doubt"           // 500
 	ProblemResponseNotKept  = "response-not-kept"  // 410: done, but the response is gone
-	ProblemResponseTooLarge = "response-too-large" // 500: and the transaction was rolled back
+	ProblemResponseTooLarge = "response-too-large" // 500: and the operation was broken off
 	ProblemRolledBack       = "rolled-back"        // 503: nothing happened
 	ProblemOutcomeUnknown   = "outcome-unknown"    // 503: done, but not acknowledged by the store
 	ProblemStoreUnavailable = "store-unavailable"  // 503: nothing was run
@@ -91,7 +91,7 @@ func kindOf(name string) (kind problemKind, known bool) {
 	case ProblemResponseNotKept:
 		return problemKind{410, false, "The response was not kept", "The operation was done before, and is not repeated. Its response was too large or too sensitive to be kept."}, true
 	case ProblemResponseTooLarge:
-		return problemKind{500, false, "The response is too large to be recorded", "The operation was rolled back; nothing was done."}, true
+		return problemKind{500, false, "The response is too large to be recorded", "The operation was broken off."}, true
 	case ProblemRolledBack:
 		return problemKind{503, true, "The operation was rolled back", "Nothing was done. Try again with the same key."}, true
 	case ProblemOutcomeUnknown:

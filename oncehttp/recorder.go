@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -20,12 +21,14 @@ import (
 type recorder struct {
 	w      http.ResponseWriter // the client's
 	turn   *turn
-	limit  int64
+	limit  int64       // of a body that is recorded
+	most   int64       // of a body that is held back
 	entry  http.Header // what the header was before the handler ran; nil: empty
 	copies *sync.Pool  // of *[copySize]byte
 
 	mu       sync.Mutex // guards the rest
 	mode     mode
+	large    bool  // the body is larger than the limit, but still held back
 	failure  error // if refusing
 	status   int   // zero: not yet known
 	declared int64 // Content-Length, or -1
@@ -33,6 +36,10 @@ type recorder struct {
 	framing  framing
 	scratch  *scratch // the exchange's; not for the handler any more when closed
 }
+
+// heldFactor is how many times larger than the limit a response may be that cannot be recorded
+// before the handler has returned.
+const heldFactor = 16
 
 // copySize is how much is copied at a time, as in package io.
 const copySize = 32 << 10
@@ -54,6 +61,9 @@ var (
 func (rec *recorder) open(t *turn, entry http.Header) {
 	rec.w, rec.turn, rec.entry = t.x.w, t, entry
 	rec.limit, rec.copies = t.x.m.cfg.MaxResponseBody, &t.x.m.copies
+	if rec.most = rec.limit; t.x.m.binds {
+		rec.most = min(rec.most*heldFactor, math.MaxInt32)
+	}
 	rec.framing, rec.scratch = framingFor(t.x.r), t.x.scratch
 }
 
@@ -156,8 +166,10 @@ func write[T []byte | string](rec *recorder, p T, kind actionKind) (n int, pass 
 		switch n, err := rec.admit(len(p)); {
 		case n == 0:
 			return 0, false, err
-		case int64(len(rec.scratch.body)+n) > rec.limit:
+		case int64(len(rec.scratch.body)+n) > rec.most:
 			rec.spill()
+		case int64(len(rec.scratch.body)+n) > rec.limit:
+			rec.large = true
 		}
 	}
 	switch rec.mode {

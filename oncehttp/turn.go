@@ -13,7 +13,7 @@ import (
 
 var (
 	errPanicked         = errors.New("oncehttp: handler panicked")
-	errResponseTooLarge = errors.New("oncehttp: response is too large to be recorded in the transaction; raise MaxResponseBody")
+	errResponseTooLarge = errors.New("oncehttp: response is too large or endless; raise MaxResponseBody, or send no key")
 )
 
 // A turn is one run of the handler for a request whose operation was claimed.
@@ -65,14 +65,12 @@ func (t *turn) settle() error {
 	case mode == streaming:
 		return nil // recorded before
 	case errors.Is(failure, errResponseTooLarge):
-		if err := t.attempt.Release(); err != nil {
-			return err
-		}
+		t.attempt.Abandon(failure) // a transaction is rolled back by that
 		return failure
 	case mode == refusing:
 		return failure
 	}
-	if err := t.record(true); err != nil {
+	if err := t.record(!t.rec.large); err != nil {
 		return err
 	}
 	t.rec.emit()
@@ -82,8 +80,8 @@ func (t *turn) settle() error {
 // overflow records the operation while the handler is still writing, without the body that does
 // not fit. The response may then be sent. It is called by the recorder.
 func (t *turn) overflow() error {
-	if t.x.m.transactional {
-		return errResponseTooLarge // to complete would commit what is not finished
+	if t.x.m.binds {
+		return errResponseTooLarge // to complete it could commit what is not finished
 	}
 	t.ctx.full() // it outlives the attempt
 	return t.record(false)
