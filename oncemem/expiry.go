@@ -46,25 +46,43 @@ func (s *Store) expireElsewhere(hash uint64, now instant) {
 // sweepStep bounds how many records are removed while one shard's verbs wait.
 const sweepStep = 256
 
+// sweep removes up to sweepStep records that are over from one shard, and returns how many.
+func (sh *shard) sweep(s *Store, now instant) int {
+	if sh.due.Load() > int64(now) {
+		return 0
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.expire(s, now, sweepStep)
+}
+
+// makeRoom removes some records that are over, wherever it finds them, and reports whether it
+// found any.
+func (s *Store) makeRoom(now instant) bool {
+	for i := range s.shards {
+		if s.shards[i].sweep(s, now) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Sweep removes all records that are over. Claims do the same bit by bit; Sweep is for a store
 // that is to give back memory although nobody claims anything.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	s.init()
 	swept, now := 0, s.now()
 	for i := range s.shards {
-		sh := &s.shards[i]
-		for sh.due.Load() <= int64(now) {
+		for {
 			if err := ctx.Err(); err != nil {
 				return swept, err
 			}
-			sh.mu.Lock()
-			n := sh.expire(s, now, sweepStep)
-			sh.mu.Unlock()
+			n := s.shards[i].sweep(s, now)
 			swept += n
 			if n == 0 {
 				break
 			}
 		}
 	}
-	return swept, ctx.Err()
+	return swept, nil
 }

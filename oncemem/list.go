@@ -37,12 +37,9 @@ func (sh *shard) list(s *Store, f once.Filter, found []once.Record) ([]once.Reco
 		return nil, once.ErrClosed
 	}
 	now := s.now()
-	for _, r := range sh.records {
-		for ; r != nil; r = r.next {
-			if r.over(now) || !r.selected(f, now) {
-				continue
-			}
-			rec := r.view(s, now)
+	for _, slot := range sh.records.slots {
+		if r := slot.r; r != nil && !r.over(now) && r.selected(f, now) {
+			rec := r.view(s, r.key(), now)
 			rec.Outcome.Data = nil
 			found = append(found, rec)
 		}
@@ -51,7 +48,7 @@ func (sh *shard) list(s *Store, f once.Filter, found []once.Record) ([]once.Reco
 }
 
 func (r *record) selected(f once.Filter, now instant) bool {
-	return (f.Scope == "" || f.Scope == r.key.Scope) &&
+	return (f.Scope == "" || f.Scope == string(r.text[:r.scope])) &&
 		(f.State == 0 || f.State == r.state(now)) &&
 		r.created.until(now) >= f.OlderThan
 }

@@ -1,7 +1,5 @@
 package oncemem
 
-import "slices"
-
 // A queue orders records by when they are over: a heap in which every node has four children,
 // which is shallower than one of two and reads fewer cache lines (A. LaMarca and R. Ladner, "The
 // influence of caches on the performance of heaps", 1996). Records know their place in it, so
@@ -26,14 +24,10 @@ func (q queue) first() instant {
 // set puts the record where due belongs, whether or not it was queued before.
 func (q *queue) set(r *record, due instant) {
 	if r.place == 0 {
-		*q = append(*q, entry{due, r})
-		r.place = int32(len(*q))
+		*q = append(*q, entry{})
+		r.place = len(*q)
 	}
-	i := int(r.place) - 1
-	(*q)[i].due = due
-	if !q.up(i) {
-		q.down(i)
-	}
+	q.settle(r.place-1, entry{due, r})
 }
 
 // remove takes the record out of the queue, if it is queued.
@@ -41,48 +35,49 @@ func (q *queue) remove(r *record) {
 	if r.place == 0 {
 		return
 	}
-	i, last := int(r.place)-1, len(*q)-1
-	q.swap(i, last)
+	gap, last := r.place-1, len(*q)-1
+	moved := (*q)[last]
 	(*q)[last] = entry{}
 	*q = (*q)[:last]
 	r.place = 0
-	if i < last && !q.up(i) {
-		q.down(i)
+	if gap < last {
+		q.settle(gap, moved)
+	}
+	if cap(*q) > minSlots && last < cap(*q)/8 {
+		*q = append(make(queue, 0, cap(*q)/2), *q...)
 	}
 }
 
-func (q queue) up(i int) (moved bool) {
+// settle puts e into the gap at i, or moves the gap up or down to where e belongs.
+func (q queue) settle(i int, e entry) {
 	for i > 0 {
 		parent := (i - 1) / fanout
-		if q[parent].due <= q[i].due {
+		if q[parent].due <= e.due {
 			break
 		}
-		q.swap(i, parent)
-		i, moved = parent, true
+		q.put(i, q[parent])
+		i = parent
 	}
-	return moved
-}
-
-func (q queue) down(i int) {
 	for {
-		least := i
-		for child := i*fanout + 1; child <= i*fanout+fanout && child < len(q); child++ {
+		least := i*fanout + 1
+		if least >= len(q) {
+			break
+		}
+		for child, end := least+1, min(least+fanout, len(q)); child < end; child++ {
 			if q[child].due < q[least].due {
 				least = child
 			}
 		}
-		if least == i {
-			return
+		if e.due <= q[least].due {
+			break
 		}
-		q.swap(i, least)
+		q.put(i, q[least])
 		i = least
 	}
+	q.put(i, e)
 }
 
-func (q queue) swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].r.place, q[j].r.place = int32(i+1), int32(j+1)
+func (q queue) put(i int, e entry) {
+	q[i] = e
+	e.r.place = i + 1
 }
-
-// shrink gives back memory that the queue no longer needs.
-func (q *queue) shrink() { *q = slices.Clone(*q) }

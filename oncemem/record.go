@@ -9,9 +9,12 @@ import (
 // A record is what a shard keeps of one operation. It is guarded by the shard's mutex, and is used
 // again for another operation after it was removed.
 type record struct {
-	key         once.Key
-	hash        uint64
-	next        *record // another record with the same hash, or nil
+	text        []byte // scope and id of the key; its memory is used again with the record
+	scope       int16  // how much of the text is the scope
+	done        bool
+	failed      bool
+	attempt     int32
+	hash        uint64 // of the key
 	fingerprint once.Fingerprint
 	owner       once.Owner
 	fence       uint64
@@ -21,21 +24,35 @@ type record struct {
 	waiting     chan struct{} // closed by wake; nil while nobody waits
 	mediaType   string
 	data        []byte
-	attempt     int32
-	place       int32 // in the shard's queue, from 1; 0: not queued
-	done        bool
-	failed      bool
+	place       int // in the shard's queue, from 1; 0: not queued
 }
 
-// recordBytes is what a record costs beside the bytes of its key and outcome: itself, its entry
-// in the map at the map's usual load, and its entry in the queue.
-const recordBytes = 192 + 32 + 16
+// recordBytes is what a record costs beside the bytes of its key and outcome: itself, and its
+// share of the table and of the queue when they are half full.
+const recordBytes = 176 + 32 + 32
 
-func (r *record) bytes() int64 { return keyBytes(r.key) + outcomeBytes(r.outcome()) }
+func (r *record) bytes() int64 { return recordBytes + int64(len(r.text)) + outcomeBytes(r.outcome()) }
 
 func keyBytes(k once.Key) int64 { return recordBytes + int64(len(k.Scope)+len(k.ID)) }
 
 func outcomeBytes(o once.Outcome) int64 { return int64(len(o.Type) + cap(o.Data)) }
+
+// name gives the record its key: a copy, since a key cut from a larger string must not keep
+// that alive.
+func (r *record) name(k once.Key) {
+	r.text = append(append(r.text[:0], k.Scope...), k.ID...)
+	r.scope = int16(len(k.Scope))
+}
+
+// names reports whether k is the record's key.
+func (r *record) names(k once.Key) bool {
+	return string(r.text[:r.scope]) == k.Scope && string(r.text[r.scope:]) == k.ID
+}
+
+func (r *record) key() once.Key {
+	both := string(r.text)
+	return once.Key{Scope: both[:r.scope], ID: both[r.scope:]}
+}
 
 func (r *record) state(now instant) once.State {
 	switch {
@@ -65,10 +82,10 @@ func (r *record) outcome() once.Outcome {
 	return once.Outcome{Failed: r.failed, Type: r.mediaType, Data: r.data}
 }
 
-// view returns the record as callers see it.
-func (r *record) view(s *Store, now instant) once.Record {
+// view returns the record as callers see it, with k for its key, which it must equal.
+func (r *record) view(s *Store, k once.Key, now instant) once.Record {
 	v := once.Record{
-		Key:         r.key,
+		Key:         k,
 		Fingerprint: r.fingerprint,
 		Owner:       r.owner,
 		State:       r.state(now),

@@ -11,30 +11,28 @@ import (
 // one shard, and never of two.
 type shard struct {
 	mu      sync.Mutex
-	records map[uint64]*record // by hash of the key
-	queue   queue              // those records that will be over, by when
-	free    []*record          // removed, to be used again; at most maxFree
-	peak    int                // the most records since the map was made
-	fence   uint64             // the last one given out
+	records table
+	queue   queue     // those records that will be over, by when
+	free    []*record // removed, to be used again; at most maxFree
+	fence   uint64    // the last one given out
 	closed  bool
 
 	// due is when the first of the queue is over, for those who do not hold the mutex.
 	due atomic.Int64
 
-	_ [24]byte // to whole cache lines: neighbours are used by other processors
+	_ [16]byte // to whole cache lines: neighbours are used by other processors
 }
 
+// What removed records keep for the next is bounded: so many records, with as much memory for
+// the text of a key.
 const (
-	maxFree = 64
-	minPeak = 1024 // a map that never held more is not worth shrinking
+	maxFree     = 64
+	maxFreeText = 128
 )
 
 // find returns the record of the key, or nil. A record that is over is removed instead.
 func (sh *shard) find(s *Store, hash uint64, k once.Key, now instant) *record {
-	r := sh.records[hash]
-	for r != nil && r.key != k {
-		r = r.next
-	}
+	r := sh.records.find(hash, k)
 	if r != nil && r.over(now) {
 		sh.remove(s, r)
 		return nil
@@ -53,20 +51,15 @@ func (sh *shard) owned(s *Store, hash uint64, k once.Key, o once.Owner, now inst
 
 // insert makes a record of the claim, for which there is room and no record.
 func (sh *shard) insert(s *Store, hash uint64, c *once.Claim, now instant) *record {
-	if sh.records == nil {
-		sh.records = make(map[uint64]*record)
-	}
 	var r *record
 	if n := len(sh.free); n > 0 {
 		r, sh.free = sh.free[n-1], sh.free[:n-1]
 	} else {
 		r = new(record)
 	}
-	r.key, r.hash, r.fingerprint = own(c.Key), hash, c.Fingerprint
-	r.created = now
-	r.next = sh.records[hash]
-	sh.records[hash] = r
-	sh.peak = max(sh.peak, len(sh.records))
+	r.name(c.Key)
+	r.hash, r.fingerprint, r.created = hash, c.Fingerprint, now
+	sh.records.insert(hash, r)
 	sh.assign(s, r, c, now)
 	return r
 }
@@ -84,44 +77,17 @@ func (sh *shard) assign(s *Store, r *record, c *once.Claim, now instant) {
 
 // remove makes the operation absent.
 func (sh *shard) remove(s *Store, r *record) {
-	if first := sh.records[r.hash]; first != r {
-		for first.next != r {
-			first = first.next
-		}
-		first.next = r.next
-	} else if r.next != nil {
-		sh.records[r.hash] = r.next
-	} else {
-		delete(sh.records, r.hash)
-	}
+	sh.records.remove(r)
 	sh.queue.remove(r)
 	sh.publish()
 	s.release(r.bytes())
 	r.wake()
-	*r = record{}
+	if text := r.text[:0]; cap(text) <= maxFreeText {
+		*r = record{text: text}
+	} else {
+		*r = record{}
+	}
 	if len(sh.free) < maxFree {
 		sh.free = append(sh.free, r)
 	}
-	sh.shrink()
-}
-
-// shrink gives back the map's memory when few of its entries are left in use, since maps
-// only grow. It touches the records of this shard only.
-func (sh *shard) shrink() {
-	if sh.peak <= minPeak || len(sh.records) > sh.peak/8 {
-		return
-	}
-	records := make(map[uint64]*record, len(sh.records))
-	for h, r := range sh.records {
-		records[h] = r
-	}
-	sh.records, sh.peak = records, len(records)
-	sh.queue.shrink()
-}
-
-// own returns a copy of the key in one piece of memory of its own: a key cut from a larger string
-// must not keep that alive.
-func own(k once.Key) once.Key {
-	both := k.Scope + k.ID
-	return once.Key{Scope: both[:len(k.Scope)], ID: both[len(k.Scope):]}
 }

@@ -127,14 +127,12 @@ func (sh *shard) close(s *Store) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.closed = true
-	for _, r := range sh.records {
-		for r != nil {
-			next := r.next
-			s.release(r.bytes())
-			r.wake()
-			r = next
+	for _, slot := range sh.records.slots {
+		if slot.r != nil {
+			s.release(slot.r.bytes())
+			slot.r.wake()
 		}
 	}
-	sh.records, sh.queue, sh.free = nil, nil, nil
+	sh.records, sh.queue, sh.free = table{}, nil, nil
 	sh.publish()
 }

@@ -2,6 +2,7 @@ package oncemem
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/oncehq/once"
@@ -17,40 +18,34 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	}
 	hash, sh := s.locate(c.Key)
 	now := s.now()
-	rec, full, err := sh.claim(s, hash, &c, now)
-	if full {
-		// Records that are over may take up the room, in any shard.
-		if _, err := s.Sweep(ctx); err != nil {
-			return once.Record{}, err
-		}
-		rec, _, err = sh.claim(s, hash, &c, now)
+	rec, err := sh.claim(s, hash, &c, now)
+	for err != nil && errors.Is(err, once.ErrFull) && s.makeRoom(now) {
+		rec, err = sh.claim(s, hash, &c, now)
 	}
 	s.expireElsewhere(hash, now)
 	return rec, err
 }
 
-func (sh *shard) claim(
-	s *Store, hash uint64, c *once.Claim, now instant,
-) (rec once.Record, full bool, err error) {
+func (sh *shard) claim(s *Store, hash uint64, c *once.Claim, now instant) (once.Record, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.closed {
-		return once.Record{}, false, once.ErrClosed
+		return once.Record{}, once.ErrClosed
 	}
 	sh.expire(s, now, expirePerClaim)
 	r := sh.find(s, hash, c.Key, now)
 	switch {
 	case r == nil:
 		if err := s.reserve(keyBytes(c.Key)); err != nil {
-			return once.Record{}, true, err
+			return once.Record{}, err
 		}
 		r = sh.insert(s, hash, c, now)
 	case !r.fingerprint.Matches(c.Fingerprint):
-		return once.Record{}, false, once.ErrMismatch
+		return once.Record{}, once.ErrMismatch
 	case r.state(now) == once.InDoubt && r.owner != c.Owner && c.Takeover > int(r.attempt):
 		sh.assign(s, r, c, now)
 	}
-	return r.view(s, now), false, nil
+	return r.view(s, c.Key, now), nil
 }
 
 // enter locks the shard of the key for one verb, which must unlock it.
@@ -140,7 +135,7 @@ func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
 	if r == nil {
 		return once.Record{}, once.ErrNotFound
 	}
-	return r.view(s, now), nil
+	return r.view(s, k, now), nil
 }
 
 // Forget implements [once.Forgetter].
