@@ -21,12 +21,12 @@ import (
 
 var errDown = errors.New("connection refused")
 
-// plainStore hides the optional interfaces of a store.
-type plainStore struct{ once.Store }
+// verbsOnly hides the optional interfaces of a store.
+type verbsOnly struct{ once.Store }
 
 // faulty returns a store on which the verb fails as long as down reports it.
 func faulty(verb oncetest.Verb, fault oncetest.Fault, down func(n int) bool) once.Store {
-	return plainStore{oncetest.Faulty(new(oncemem.Store), func(v oncetest.Verb, n int) oncetest.Fault {
+	return verbsOnly{oncetest.Faulty(new(oncemem.Store), func(v oncetest.Verb, n int) oncetest.Fault {
 		if v == verb && down(n) {
 			return fault
 		}
