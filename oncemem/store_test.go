@@ -2,6 +2,7 @@ package oncemem_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncemem"
@@ -21,5 +22,6 @@ func TestContractOutsideOfBubbles(t *testing.T) {
 	oncetest.TestStore(t, oncetest.Options{
 		Open:   func(*testing.T) once.Store { return &shared },
 		Second: func(*testing.T, once.Store) once.Store { return &shared },
+		Lease:  100 * time.Millisecond,
 	})
 }

@@ -26,6 +26,7 @@ func batchMixed(x *trial) {
 			if !r.Record.Won(c) || r.Record.Attempt != 1 || r.Record.Key != c.Key || r.Record.Fence == 0 {
 				x.Errorf("claim of an absent key in a batch: got %s, want a new record", describe(r.Record))
 			}
+			x.releases(c)
 		})
 		for _, state := range x.standing() {
 			stands := x.record(state)

@@ -35,6 +35,7 @@ func claimAbsent(x *trial) {
 	if !rec.Outcome.Equal(once.Outcome{}) || rec.Retention != 0 {
 		x.Error("a record that is in flight has an outcome or a retention")
 	}
+	x.releases(c)
 }
 
 func claimStanding(x *trial) {
@@ -121,7 +122,11 @@ func (x *trial) contend(stores ...once.Store) {
 }
 
 func claimByMany(x *trial) {
-	for range 8 {
+	rounds := 8
+	if x.opt.Transactional {
+		rounds = 2 // in each the losers wait for a lock as long as they are let
+	}
+	for range rounds {
 		x.contend(x.store)
 	}
 }
