@@ -1,0 +1,70 @@
+package onceredis_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/servers"
+	"github.com/oncehq/once/oncetest"
+	"github.com/oncehq/once/store/onceredis"
+)
+
+// open returns a store that is closed when the test ends.
+func open(t testing.TB, cfg onceredis.Config) *onceredis.Store {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := onceredis.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func dsn(r *servers.RedisServer) string { return "redis://" + r.Addr }
+
+func TestContractOnOneServer(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t, "appendfsync always")
+	o := options(onceredis.Config{DSN: dsn(r)})
+	o.Reopen = func(t *testing.T, s once.Store) once.Store {
+		s.(*onceredis.Store).Close()
+		r.Kill()
+		r.Restart(t)
+		return open(t, onceredis.Config{DSN: dsn(r)})
+	}
+	oncetest.TestStore(t, o)
+}
+
+func TestContractOnCluster(t *testing.T) {
+	t.Parallel()
+	c := servers.RedisCluster(t)
+	o := options(onceredis.Config{DSN: "redis+cluster://" + c.Addrs()})
+	o.Histories, o.Steps = 1, 200
+	oncetest.TestStore(t, o)
+}
+
+func TestContractOnSentinelWithReplicas(t *testing.T) {
+	t.Parallel()
+	s := servers.RedisSentinel(t)
+	o := options(onceredis.Config{
+		DSN:                "redis+sentinel://" + s.Addrs() + "/" + s.Name,
+		MinReplicas:        2,
+		MinReplicasTimeout: 10 * time.Second,
+	})
+	o.Histories, o.Steps = 1, 200
+	oncetest.TestStore(t, o)
+}
+
+func options(cfg onceredis.Config) oncetest.Options {
+	return oncetest.Options{
+		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
+		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
+		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
+			return openSkewed(t, cfg, skew)
+		},
+	}
+}
