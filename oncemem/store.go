@@ -31,14 +31,16 @@ type Store struct {
 	// effect has happened. Defaults to DefaultMaxBytes.
 	MaxBytes int64
 
-	once  sync.Once
-	seed  maphash.Seed
-	start time.Time // origin of the store's clock
+	once       sync.Once
+	seed       maphash.Seed
+	start      time.Time // origin of the store's clock
+	maxRecords int64
+	maxBytes   int64
 
-	_       [64]byte // the counters change with every claim, what is above never
+	_       [48]byte // the counters change with every claim, what is above never
 	records atomic.Int64
 	bytes   atomic.Int64
-	_       [64]byte
+	_       [48]byte
 
 	shards [shardCount]shard
 }
@@ -59,11 +61,12 @@ func (s *Store) init() {
 	s.once.Do(func() {
 		s.seed = maphash.MakeSeed()
 		s.start = time.Now()
-		if s.MaxRecords <= 0 {
-			s.MaxRecords = DefaultMaxRecords
+		s.maxRecords, s.maxBytes = DefaultMaxRecords, DefaultMaxBytes
+		if s.MaxRecords > 0 {
+			s.maxRecords = int64(s.MaxRecords)
 		}
-		if s.MaxBytes <= 0 {
-			s.MaxBytes = DefaultMaxBytes
+		if s.MaxBytes > 0 {
+			s.maxBytes = s.MaxBytes
 		}
 		for i := range s.shards {
 			s.shards[i].due.Store(int64(never))
@@ -81,15 +84,15 @@ func (s *Store) locate(k once.Key) (uint64, *shard) {
 
 // reserve makes room for a record of that many bytes, or says why there is none.
 func (s *Store) reserve(bytes int64) error {
-	if s.records.Add(1) > int64(s.MaxRecords) {
+	if s.records.Add(1) > s.maxRecords {
 		s.records.Add(-1)
-		return fmt.Errorf("oncemem: all %d records are in use; raise MaxRecords or shorten the retention: %w",
-			s.MaxRecords, once.ErrFull)
+		return fmt.Errorf("oncemem: it has %d records; "+
+			"raise MaxRecords or shorten the retention: %w", s.maxRecords, once.ErrFull)
 	}
-	if s.bytes.Add(bytes) > s.MaxBytes {
+	if s.bytes.Add(bytes) > s.maxBytes {
 		s.release(bytes)
-		return fmt.Errorf("oncemem: all %d bytes are in use; raise MaxBytes or shorten the retention: %w",
-			s.MaxBytes, once.ErrFull)
+		return fmt.Errorf("oncemem: its records take %d bytes; "+
+			"raise MaxBytes or shorten the retention: %w", s.maxBytes, once.ErrFull)
 	}
 	return nil
 }
