@@ -34,8 +34,10 @@ func batchMixed(x *trial) {
 			claims = append(claims, x.claimOn(stands.Key))
 			check = append(check, func(c once.Claim, r once.ClaimResult) {
 				x.ok(r.Err, "claim of a standing record in a batch")
-				if r.Record.State != state || r.Record.Owner != want.Owner || !r.Record.Outcome.Equal(want.Outcome) {
-					x.Errorf("claim of a standing record in a batch: got %s, want %s", describe(r.Record), describe(want))
+				got := r.Record
+				if got.State != state || got.Owner != want.Owner || !got.Outcome.Equal(want.Outcome) {
+					x.Errorf("claim of a standing record in a batch: got %s, want %s",
+						describe(got), describe(want))
 				}
 			})
 			claims = append(claims, x.elsewise(x.record(state)))

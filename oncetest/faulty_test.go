@@ -14,9 +14,10 @@ import (
 	"github.com/oncehq/once/oncetest"
 )
 
+func noFault(oncetest.Verb, int) oncetest.Fault { return oncetest.Fault{} }
+
 // Without faults the wrapper changes nothing.
 func TestFaultyPassesTheContract(t *testing.T) {
-	noFault := func(oncetest.Verb, int) oncetest.Fault { return oncetest.Fault{} }
 	for name, open := range map[string]func() once.Store{
 		"of a store with all optional interfaces": func() once.Store { return new(oncemem.Store) },
 		"of itself": func() once.Store { return oncetest.Faulty(new(oncemem.Store), noFault) },
@@ -84,7 +85,8 @@ func TestFaultBeforeCarriesNothingOut(t *testing.T) {
 		if err := do(t.Context()); !errors.Is(err, lost) {
 			t.Errorf("%s: got error %v, want the fault", verb, err)
 		}
-		if after, _ := inner.Load(t.Context(), claim("a").Key); after.State != before.State || after.Fence != before.Fence {
+		after, _ := inner.Load(t.Context(), claim("a").Key)
+		if after.State != before.State || after.Fence != before.Fence {
 			t.Errorf("%s was carried out, although its request was lost", verb)
 		}
 		if err := do(t.Context()); err != nil {
@@ -96,7 +98,9 @@ func TestFaultBeforeCarriesNothingOut(t *testing.T) {
 func TestFaultAfterCarriesTheVerbOut(t *testing.T) {
 	lost := errors.New("reply lost")
 	inner := new(oncemem.Store)
-	s := oncetest.Faulty(inner, func(oncetest.Verb, int) oncetest.Fault { return oncetest.Fault{After: lost} })
+	s := oncetest.Faulty(inner, func(oncetest.Verb, int) oncetest.Fault {
+		return oncetest.Fault{After: lost}
+	})
 	want := map[oncetest.Verb]once.State{
 		oncetest.Claim: once.InFlight, oncetest.ClaimBatch: once.InFlight, oncetest.Renew: once.InDoubt,
 		oncetest.Complete: once.Done, oncetest.Release: 0, oncetest.Forget: 0,
@@ -174,8 +178,9 @@ func TestDelayPassesBeforeTheVerb(t *testing.T) {
 		if _, err := inner.Load(t.Context(), claim("a").Key); !errors.Is(err, once.ErrNotFound) {
 			t.Errorf("a claim whose caller gave up was carried out (%v)", err)
 		}
-		if _, err := s.Claim(t.Context(), claim("a")); err != nil || time.Since(start) != time.Minute+time.Second {
-			t.Errorf("a delayed claim: got error %v after %v", err, time.Since(start))
+		_, err := s.Claim(t.Context(), claim("a"))
+		if took := time.Since(start); err != nil || took != time.Minute+time.Second {
+			t.Errorf("a delayed claim: got error %v after %v", err, took)
 		}
 	})
 }
@@ -186,15 +191,15 @@ type bare struct{ once.Store }
 func TestFaultyMakesUpForWhatTheStoreLacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		s := oncetest.Faulty(bare{new(oncemem.Store)}, func(oncetest.Verb, int) oncetest.Fault { return oncetest.Fault{} })
-		oncetestVerbs := verbs(s)
+		s := oncetest.Faulty(bare{new(oncemem.Store)}, noFault)
+		do := verbs(s)
 		for _, v := range []oncetest.Verb{oncetest.List, oncetest.Forget} {
-			if err := oncetestVerbs[v](ctx); !errors.Is(err, errors.ErrUnsupported) {
+			if err := do[v](ctx); !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("%s: got error %v, want ErrUnsupported", v, err)
 			}
 		}
 		for _, v := range []oncetest.Verb{oncetest.Sweep, oncetest.ClaimBatch} {
-			if err := oncetestVerbs[v](ctx); err != nil {
+			if err := do[v](ctx); err != nil {
 				t.Errorf("%s: got error %v, want none", v, err)
 			}
 		}

@@ -186,7 +186,8 @@ func reopenGone(x *trial) {
 		x.absent(c.Key)
 		x.hasLost(c.Key, c.Owner)
 		if got := x.winsAnew(x.claimOn(c.Key)).Fence; got <= fences[c.Key] {
-			x.Errorf("claim after the store was opened again: fence is %d, want more than %d", got, fences[c.Key])
+			x.Errorf("claim after the store was opened again: fence is %d, want more than %d",
+				got, fences[c.Key])
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (x *trial) lists(f once.Filter, want ...once.Key) map[once.Key]once.Record 
 	found := x.list(f)
 	for _, k := range want {
 		if _, ok := found[k]; !ok {
-			x.Errorf("of %d records, one of scope %q and id %q was not listed", len(want), k.Scope, k.ID)
+			x.Errorf("of %d records one was not listed, of scope %q and id %q", len(want), k.Scope, k.ID)
 		}
 	}
 	if len(found) > len(want) {
@@ -120,19 +120,18 @@ func listStates(x *trial) {
 
 func listAges(x *trial) {
 	optional[once.Lister](x)
-	before := time.Now()
 	old := x.record(once.Done)
-	time.Sleep(x.opt.Lease + 2*x.opt.Slack)
-	x.record(once.Done)
-	// What is older than half of the time since the old one began is the old one alone,
-	// unless making the new one took longer than that half.
 	made := time.Now()
-	age := time.Since(before) / 2
+	time.Sleep(x.opt.Lease + 2*x.opt.Slack)
+	second := time.Now()
+	x.record(once.Done)
+
+	age := time.Since(made) / 2 // the old record is at least twice as old
 	found := x.list(once.Filter{Scope: x.scope, OlderThan: age})
 	if _, ok := found[old.Key]; !ok {
-		x.Errorf("a record of about %v was not among those older than %v", 2*age, age)
+		x.Errorf("a record of more than %v was not among those older than %v", 2*age, age)
 	}
-	if time.Since(made) < age-x.opt.Slack && len(found) != 1 {
+	if time.Since(second)+x.opt.Slack < age && len(found) != 1 {
 		x.Errorf("%d records were older than %v, want 1", len(found), age)
 	}
 	x.lists(once.Filter{Scope: x.scope, OlderThan: 100 * long})

@@ -66,6 +66,6 @@ func guaranteesNamed(x *trial) {
 		x.Error("claims survive a loss of power, but not the end of a process")
 	}
 	if g.Weakness() != "" && len(g.Notes) == 0 {
-		x.Errorf("a claim may not survive %s, and Guarantees.Notes do not say what to do about it", g.Weakness())
+		x.Errorf("a claim may not survive %s, and Guarantees.Notes say nothing about it", g.Weakness())
 	}
 }

@@ -43,7 +43,8 @@ type Options struct {
 
 	// Transactional says that a claim is held in an open transaction: there is nothing to be
 	// seen of it until it is completed, other claims of the key fail with ErrInFlight
-	// meanwhile, a lease is not measured, and nothing is ever in doubt. What follows from a lease is skipped.
+	// meanwhile, a lease is not measured, and nothing is ever in doubt. What follows from a
+	// lease is skipped.
 	Transactional bool
 
 	// MaxOutcome is the size of the largest outcome that the store must keep, in bytes.

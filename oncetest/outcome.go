@@ -90,7 +90,8 @@ func completeStranger(x *trial) {
 
 func completeAbsent(x *trial) {
 	k := x.key()
-	x.fails(once.ErrLost, x.store.Complete(x.ctx, k, once.NewOwner(), x.outcome(), long), "complete of an absent key")
+	err := x.store.Complete(x.ctx, k, once.NewOwner(), x.outcome(), long)
+	x.fails(once.ErrLost, err, "complete of an absent key")
 	x.absent(k)
 }
 

@@ -1,6 +1,8 @@
 package oncetest
 
 import (
+	"time"
+
 	"github.com/oncehq/once"
 )
 
@@ -132,7 +134,9 @@ func (x *trial) hasLost(k once.Key, o once.Owner) {
 	x.Helper()
 	x.fails(once.ErrLost, x.store.Renew(x.ctx, k, o, 2*long), "renew by another")
 	x.fails(once.ErrLost, x.store.Renew(x.ctx, k, o, 0), "end of the lease by another")
-	x.fails(once.ErrLost, x.store.Complete(x.ctx, k, o, x.outcome(), 2*long), "complete by another")
-	x.fails(once.ErrLost, x.store.Complete(x.ctx, k, o, x.outcome(), 0), "complete by another, with no retention")
+	for _, retention := range []time.Duration{2 * long, 0} {
+		err := x.store.Complete(x.ctx, k, o, x.outcome(), retention)
+		x.fails(once.ErrLost, err, "complete by another")
+	}
 	x.fails(once.ErrLost, x.store.Release(x.ctx, k, o), "release by another")
 }

@@ -108,7 +108,7 @@ func (s *twisted) rename(f func(once.Key) once.Key) {
 	s.renew = func(ctx context.Context, k once.Key, o once.Owner, d time.Duration) error {
 		return s.Model.Renew(ctx, name(k), o, d)
 	}
-	s.complete = func(ctx context.Context, k once.Key, o once.Owner, out once.Outcome, d time.Duration) error {
+	s.complete = func(ctx ctx, k key, o owner, out outcome, d time.Duration) error {
 		return s.Model.Complete(ctx, name(k), o, out, d)
 	}
 	s.release = func(ctx context.Context, k once.Key, o once.Owner) error {
