@@ -71,10 +71,8 @@ func (s *sending) judgeResponse(try *sentTry) bool {
 	case "false":
 		return false
 	}
-	for _, mark := range []string{DefaultReplayHeader, "Idempotent-Replayed", "X-Idempotent-Replayed"} {
-		if strings.EqualFold(h.Get(mark), "true") {
-			return false
-		}
+	if isReplay(h) {
+		return false
 	}
 	problem := try.peekProblem()
 	if problem.Retryable != nil {
@@ -90,6 +88,16 @@ func (s *sending) judgeResponse(try *sentTry) bool {
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 		520, 521, 522, 523, 524: // a proxy could not get a response from the origin
 		return true
+	}
+	return false
+}
+
+// isReplay reports whether the response is marked as a replay, by one of the names in use.
+func isReplay(h http.Header) bool {
+	for _, mark := range []string{DefaultReplayHeader, "Idempotent-Replayed", "X-Idempotent-Replayed"} {
+		if strings.EqualFold(h.Get(mark), "true") {
+			return true
+		}
 	}
 	return false
 }

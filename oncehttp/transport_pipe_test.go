@@ -1,6 +1,7 @@
 package oncehttp_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -28,9 +29,9 @@ type pipeServer struct {
 }
 
 type seenRequest struct {
-	method, url, key, body string
-	length                 int64
-	header, trailer        http.Header
+	method, url, host, key, body string
+	length                       int64
+	header, trailer              http.Header
 }
 
 func (s *pipeServer) Accept() (net.Conn, error) {
@@ -102,21 +103,24 @@ func inBubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, s *pi
 			if err == nil {
 				s.arrived = append(s.arrived, time.Since(start))
 				s.seen = append(s.seen, seenRequest{
-					r.Method, r.URL.String(), r.Header.Get("Idempotency-Key"), string(body), r.ContentLength,
+					r.Method, r.URL.String(), r.Host, r.Header.Get("Idempotency-Key"), string(body), r.ContentLength,
 					r.Header, r.Trailer,
 				})
 			}
 			s.mu.Unlock()
 			if err == nil {
+				r.Body = io.NopCloser(bytes.NewReader(body))
 				handler(w, r)
 			}
 		})}
 		var wg sync.WaitGroup
 		wg.Go(func() { srv.Serve(s) })
+		defer func() {
+			s.base.CloseIdleConnections()
+			srv.Close()
+			wg.Wait()
+		}()
 		f(t, s)
-		s.base.CloseIdleConnections()
-		srv.Close()
-		wg.Wait()
 	})
 }
 
