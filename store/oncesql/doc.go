@@ -1,0 +1,2 @@
+// Package oncesql keeps records in SQL databases.
+package oncesql

@@ -1,0 +1,122 @@
+package oncesql_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/servers"
+	"github.com/oncehq/once/store/oncesql"
+)
+
+// shared is the server of all tests that leave it as it is. Each has a database of its own there.
+var shared struct {
+	once   sync.Once
+	server *servers.MariaDBServer
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.Close()
+	}
+	os.Exit(code)
+}
+
+func sharedServer(t testing.TB) *servers.MariaDBServer {
+	t.Helper()
+	shared.once.Do(func() { shared.server, shared.err = servers.StartMariaDB("max_connections = 400") })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+// engines are the databases that every test of a store runs on.
+var engines = []struct {
+	name   string
+	config func(testing.TB) oncesql.Config // of a new database, without tables
+}{
+	{"SQLite", sqliteConfig},
+	{"MariaDB", mariadbConfig},
+}
+
+// onEach runs the test on every engine.
+func onEach(t *testing.T, test func(*testing.T, oncesql.Config)) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, e.config(t))
+		})
+	}
+}
+
+func sqliteConfig(t testing.TB) oncesql.Config {
+	return oncesql.Config{DSN: "sqlite:" + filepath.Join(t.TempDir(), "odd name?#%20.db"), Sweep: -1, Timeout: time.Minute}
+}
+
+func mariadbConfig(t testing.TB) oncesql.Config {
+	return mariadbOn(t, sharedServer(t))
+}
+
+// mariadbOn returns the configuration of a new database on the server. A database is a folder.
+func mariadbOn(t testing.TB, s *servers.MariaDBServer) oncesql.Config {
+	name := "once_" + strings.ToLower(once.NewOwner().String())
+	if err := os.Mkdir(filepath.Join(s.Dir, "data", name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return oncesql.Config{DSN: fmt.Sprintf("mysql://root@%s/%s", s.Addr, name), Sweep: -1, Timeout: time.Minute}
+}
+
+// migrated makes the tables.
+func migrated(t testing.TB, cfg oncesql.Config) oncesql.Config {
+	t.Helper()
+	ok(t, oncesql.Migrate(t.Context(), cfg))
+	return cfg
+}
+
+// open opens a store, which is closed when the test ends.
+func open(t testing.TB, cfg oncesql.Config) *oncesql.Store {
+	t.Helper()
+	s, err := oncesql.Open(t.Context(), cfg)
+	ok(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+const long = time.Hour
+
+func newClaim(id string) once.Claim {
+	return once.Claim{
+		Key: once.Key{Scope: "test", ID: id}, Owner: once.NewOwner(), Lease: long,
+		Fingerprint: once.FingerprintOf([]byte(id)),
+	}
+}
+
+func outcome(text string) once.Outcome { return once.Outcome{Type: "text/plain", Data: []byte(text)} }
+
+// wins makes the claim, which must win.
+func wins(t testing.TB, s once.Store, c once.Claim) once.Record {
+	t.Helper()
+	rec, err := s.Claim(t.Context(), c)
+	if err != nil {
+		t.Fatalf("claim: %v", err)
+	}
+	if !rec.Won(c) {
+		t.Fatalf("the claim did not win: the record is %v of attempt %d", rec.State, rec.Attempt)
+	}
+	return rec
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,159 @@
+package oncesql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+var mysqlDialect = dialect{
+	// In UTC, which unlike a session's time zone has no hour twice. As a count since 1970 it does
+	// not depend on the types of columns.
+	now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+	greatest: "GREATEST",
+	// The documented way to get a value back from a statement that changes rows
+	// (https://dev.mysql.com/doc/refman/8.0/en/information-functions.html#function_last-insert-id).
+	// It is evaluated for a row that the WHERE clause has chosen, and for no other; the number of affected
+	// rows is no proof, as it depends on the connection's flags whether a row
+	// that stays as it is counts.
+	setFence: func(value string) string { return "LAST_INSERT_ID(" + value + ")" },
+}
+
+// driverPacket is the size of the largest packet that the driver sends.
+const driverPacket = 64 << 20
+
+// mysqlTries is how often a statement is tried that the server rolls back for another one.
+const mysqlTries = 10
+
+// mysqlEngine is a server of MySQL's or MariaDB's. Each statement is a transaction of its own.
+type mysqlEngine struct {
+	db        *sql.DB
+	maxPacket int // set by inspect
+}
+
+func openMySQL(cfg Config) (engine, error) {
+	mc, err := mysqlConfig(cfg.DSN)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(mc)
+	if err != nil {
+		return nil, fmt.Errorf("oncesql: config: DSN: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(cfg.MaxConns)
+	db.SetMaxIdleConns(cfg.MaxConns)
+	// Servers and proxies drop connections that are idle for long.
+	db.SetConnMaxIdleTime(3 * time.Minute)
+	return &mysqlEngine{db: db}, nil
+}
+
+// mysqlConfig translates the URL into the driver's terms.
+func mysqlConfig(dsn string) (*mysql.Config, error) {
+	u, err := url.Parse(dsn)
+	if err != nil || u.User == nil || strings.Trim(u.Path, "/") == "" {
+		// url.Parse's error quotes the DSN, and a password with it.
+		return nil, errors.New("oncesql: config: DSN is not understood; use mysql://user:password@host:port/database " +
+			"with special characters as %XX")
+	}
+	q := u.Query()
+	socket := q.Get("socket")
+	q.Del("socket")
+	mc, err := mysql.ParseDSN("/?" + q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("oncesql: config: DSN: %w", err)
+	}
+	mc.User = u.User.Username()
+	mc.Passwd, _ = u.User.Password()
+	mc.DBName = strings.Trim(u.Path, "/")
+	mc.Net, mc.Addr = "tcp", u.Host
+	if u.Port() == "" {
+		mc.Addr = u.Host + ":3306"
+	}
+	if socket != "" {
+		mc.Net, mc.Addr = "unix", socket
+	}
+	// One round trip for a statement in place of two, and nothing prepared that a proxy between
+	// would have to remember.
+	mc.InterpolateParams = true
+	return mc, nil
+}
+
+func (e *mysqlEngine) scheme() string   { return "mysql" }
+func (e *mysqlEngine) dialect() dialect { return mysqlDialect }
+func (e *mysqlEngine) reader() *sql.DB  { return e.db }
+func (e *mysqlEngine) looksFirst() bool { return false }
+func (e *mysqlEngine) close() error     { return e.db.Close() }
+
+// maxOutcome leaves room for the escapes of an outcome that is all quotes.
+func (e *mysqlEngine) maxOutcome() int { return (e.maxPacket - 8<<10) / 2 }
+
+func (e *mysqlEngine) change(ctx context.Context, statement string, args ...any) (int64, error) {
+	for try := 1; ; try++ {
+		res, err := e.db.ExecContext(ctx, statement, args...)
+		switch number := mysqlNumber(err); {
+		case err == nil:
+			return res.LastInsertId()
+		case number == mysqlDuplicate:
+			return 0, nil // of insert: somebody was faster
+		case number != mysqlDeadlock && number != mysqlLockWaitTimeout || try == mysqlTries || ctx.Err() != nil:
+			return 0, err
+		}
+	}
+}
+
+// sweep passes over rows that a verb has locked.
+func (e *mysqlEngine) sweep(ctx context.Context, st *statements, limit int) (int, error) {
+	// In the default isolation gaps between rows would be locked too.
+	tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	rows, err := tx.QueryContext(ctx, st.due+" FOR UPDATE SKIP LOCKED", limit)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var keys []any
+	for rows.Next() {
+		var scope, id []byte
+		if err := rows.Scan(&scope, &id); err != nil {
+			return 0, err
+		}
+		keys = append(keys, scope, id)
+	}
+	if err := rows.Err(); err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	n := len(keys) / 2
+	where := strings.Repeat(" OR scope = ? AND id = ?", n)[len(" OR "):]
+	if _, err := tx.ExecContext(ctx, "DELETE FROM once_records WHERE "+where, keys...); err != nil {
+		return 0, err
+	}
+	return n, tx.Commit()
+}
+
+// alone excludes others by a lock that the server keeps for the connection.
+func (e *mysqlEngine) alone(ctx context.Context, f func(*sql.Conn) error) error {
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var got int
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK('once_migrate', 60)").Scan(&got); err != nil {
+		return err
+	}
+	if got != 1 {
+		return errors.New("another migration is going on")
+	}
+	defer conn.ExecContext(ctx, "DO RELEASE_LOCK('once_migrate')")
+	return f(conn)
+}

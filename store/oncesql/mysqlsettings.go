@@ -1,0 +1,110 @@
+package oncesql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/oncehq/once"
+)
+
+// The oldest versions that have all that the statements use (SKIP LOCKED).
+const (
+	oldestMySQL   = 800
+	oldestMariaDB = 1006
+)
+
+func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
+	version, err := e.variable(ctx, "version")
+	if err != nil {
+		return settings{}, err
+	}
+	product, oldest := "MySQL", oldestMySQL
+	if strings.Contains(version, "MariaDB") {
+		product, oldest = "MariaDB", oldestMariaDB
+	}
+	number, _, _ := strings.Cut(version, "-")
+	s := settings{Guarantees: once.Guarantees{
+		Store: product + " " + number, Crash: once.Survives, Power: once.Survives,
+		Failover: once.NotApplicable, Shared: true,
+	}}
+	if release(number) < oldest {
+		s.refusef("is %s %s; use MySQL 8.0 or MariaDB 10.6, or newer", product, number)
+	}
+	vars := make(map[string]string)
+	for _, name := range []string{
+		"max_allowed_packet", "read_only", "innodb_flush_log_at_trx_commit", "innodb_doublewrite",
+		"log_bin", "sync_binlog",
+	} {
+		if vars[name], err = e.variable(ctx, name); err != nil {
+			return settings{}, err
+		}
+	}
+	packet, err := strconv.Atoi(vars["max_allowed_packet"])
+	if err != nil {
+		return settings{}, fmt.Errorf("max_allowed_packet is %q", vars["max_allowed_packet"])
+	}
+	e.maxPacket = min(packet, driverPacket)
+	if on(vars["read_only"]) {
+		s.refusef("takes no writes (read_only); use the primary")
+	}
+	if v := vars["innodb_flush_log_at_trx_commit"]; v != "1" {
+		s.lossf("has innodb_flush_log_at_trx_commit = %s and may forget the last second; set it to 1", v)
+	}
+	if v := vars["innodb_doublewrite"]; v == "OFF" || v == "0" {
+		s.lossf("has innodb_doublewrite off and does not mend torn pages; set it on")
+	}
+	if on(vars["log_bin"]) && vars["sync_binlog"] != "1" {
+		s.lossf("has sync_binlog = %s; the binary log may miss what the tables have; set it to 1", vars["sync_binlog"])
+	}
+	return s, e.replication(ctx, &s)
+}
+
+// replication finds out what a failover would do. Whether a replica has a claim before that is
+// acknowledged cannot be relied on with any of the server's own means: semi-synchronous
+// replication goes on without after a while.
+func (e *mysqlEngine) replication(ctx context.Context, s *settings) error {
+	wsrep, err := e.variable(ctx, "wsrep_on")
+	if err != nil {
+		return err
+	}
+	var replicas int
+	err = e.db.QueryRowContext(ctx,
+		"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'").Scan(&replicas)
+	if err != nil {
+		return err
+	}
+	switch {
+	case on(wsrep):
+		s.Failover = once.Lost
+		s.notef("Galera was not tested: use one node for all writes, and wsrep_sync_wait = 1.")
+	case replicas > 0:
+		s.Failover = once.Lost
+		s.notef("Replication may lag: a failover may forget the last claims.")
+	default:
+		s.notef("No replica was seen, which takes the privilege PROCESS; with one a failover may forget the last claims.")
+	}
+	return nil
+}
+
+// variable returns a global variable, or an empty string if the server has none of that name.
+func (e *mysqlEngine) variable(ctx context.Context, name string) (string, error) {
+	var got, value string
+	err := e.db.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE '"+name+"'").Scan(&got, &value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, err
+}
+
+func on(value string) bool { return value != "" && value != "OFF" && value != "0" }
+
+// release returns a version as a number: 10.11.3 as 1011.
+func release(version string) int {
+	var major, minor int
+	fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return major*100 + minor
+}

@@ -1,0 +1,134 @@
+package oncesql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/oncehq/once"
+)
+
+// sqliteReaders bounds the connections for reading.
+const sqliteReaders = 4
+
+var sqliteDialect = dialect{
+	// The clock of the machine that all users of a file share, in the engine's own terms; it
+	// counts in milliseconds.
+	now:      "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000",
+	greatest: "max",
+	orElse:   "ON CONFLICT (scope, id) DO NOTHING",
+	setFence: func(value string) string { return value },
+	fence:    "RETURNING fence",
+}
+
+// sqliteEngine is a file. In WAL mode reading and writing do not wait for each other, and a reader
+// sees what was committed before it began. SQLite lets one write at a time; the writer makes
+// use of that and commits for many at once.
+type sqliteEngine struct {
+	reading *sql.DB
+	writer  *writer
+}
+
+func openSQLite(cfg Config, create bool) (engine, error) {
+	path := strings.TrimPrefix(strings.TrimPrefix(cfg.DSN, "sqlite:"), "//")
+	switch {
+	case path == "":
+		return nil, errors.New("oncesql: config: DSN has no path; use sqlite:PATH")
+	case strings.HasPrefix(path, ":memory:") || strings.Contains(path, "mode=memory"):
+		return nil, errors.New("oncesql: config: a database in memory is gone with its connection; " +
+			"use sqlite:PATH, or package oncemem")
+	}
+	mode := "rw"
+	if create {
+		mode = "rwc"
+	}
+	e := new(sqliteEngine)
+	var err error
+	if e.reading, err = sql.Open("sqlite", sqliteDSN(cfg, path, mode, "query_only(1)")); err != nil {
+		return nil, fmt.Errorf("oncesql: no reader: %w", err)
+	}
+	e.reading.SetMaxOpenConns(sqliteReaders)
+	e.reading.SetMaxIdleConns(sqliteReaders)
+	writing, err := sql.Open("sqlite", sqliteDSN(cfg, path, mode))
+	if err != nil {
+		return nil, fmt.Errorf("oncesql: no writer: %w", err)
+	}
+	writing.SetMaxOpenConns(1)
+	e.writer = &writer{db: writing}
+	return e, nil
+}
+
+// sqliteDSN returns the driver's name for the file. The settings that durability rests on are set
+// on each connection; FULL is what makes SQLite wait for the disk at each commit in WAL
+// mode (https://sqlite.org/pragma.html#pragma_synchronous).
+func sqliteDSN(cfg Config, path, mode string, more ...string) string {
+	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}}
+	for _, pragma := range append([]string{
+		fmt.Sprintf("busy_timeout(%d)", cfg.Timeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)",
+	}, more...) {
+		q.Add("_pragma", pragma)
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+func (e *sqliteEngine) dialect() dialect { return sqliteDialect }
+func (e *sqliteEngine) reader() *sql.DB  { return e.reading }
+func (e *sqliteEngine) looksFirst() bool { return true }
+
+// maxOutcome is less than the engine's own limit, a billion bytes for a row.
+func (e *sqliteEngine) maxOutcome() int { return 256 << 20 }
+
+func (e *sqliteEngine) change(ctx context.Context, statement string, args ...any) (int64, error) {
+	return e.writer.do(ctx, func(c *connection) (int64, error) {
+		var fence int64
+		_, err := c.scan(statement, args, &fence)
+		return fence, err
+	})
+}
+
+func (e *sqliteEngine) scheme() string { return "sqlite" }
+
+func (e *sqliteEngine) sweep(ctx context.Context, st *statements, limit int) (int, error) {
+	n, err := e.writer.do(ctx, func(c *connection) (int64, error) {
+		return c.exec("DELETE FROM once_records WHERE (scope, id) IN ("+st.due+")", limit)
+	})
+	return int(n), err
+}
+
+func (e *sqliteEngine) close() error {
+	return errors.Join(e.writer.close(), e.reading.Close())
+}
+
+func (e *sqliteEngine) alone(ctx context.Context, f func(*sql.Conn) error) error {
+	_, err := e.writer.do(ctx, func(c *connection) (int64, error) { return 0, f(c.Conn) })
+	return err
+}
+
+func (e *sqliteEngine) inspect(ctx context.Context) (settings, error) {
+	var journal, version string
+	var synchronous int
+	for query, into := range map[string]any{
+		"PRAGMA journal_mode": &journal, "PRAGMA synchronous": &synchronous, "SELECT sqlite_version()": &version,
+	} {
+		if err := e.reading.QueryRowContext(ctx, query).Scan(into); err != nil {
+			return settings{}, err
+		}
+	}
+	s := settings{Guarantees: once.Guarantees{
+		Store: "SQLite " + version, Crash: once.Survives, Power: once.Survives, Failover: once.NotApplicable,
+	}}
+	if journal != "wal" {
+		// Some file systems cannot do it: WAL needs shared memory.
+		s.refusef("is in journal mode %s and not in WAL; keep the file on a local disk", journal)
+	}
+	if synchronous < 2 {
+		s.lossf("has synchronous = %d; it must be 2 (FULL)", synchronous)
+	}
+	s.notef("Only processes on one machine may use the file, which must be on a local disk.")
+	return s, nil
+}
