@@ -68,7 +68,7 @@ func (x *trial) runOnce(c once.Claim, ran *atomic.Int32) (once.Outcome, error) {
 func oneOwnerSucceeds(x *trial) {
 	rounds := 10
 	if x.opt.Bubble {
-		rounds = 40
+		rounds = 80
 	}
 	for range rounds {
 		owners := []once.Claim{x.record(once.InDoubt)}

@@ -22,7 +22,7 @@ func (x *trial) linear(handles ...once.Store) {
 	x.Helper()
 	rounds := 20
 	if x.opt.Bubble {
-		rounds = 100
+		rounds = 200
 	}
 	for range rounds {
 		past := x.stampede(handles)
@@ -42,7 +42,8 @@ type call struct {
 // A past is what happened to one key, at most 64 calls.
 type past []call
 
-// stampede lets callers do random verbs on one key at the same time.
+// stampede lets callers do random verbs on one key at the same time. Some of them share an owner,
+// as an attempt does with its heartbeat and with its own requests that were given up too early.
 func (x *trial) stampede(handles []once.Store) past {
 	const callers, verbs = 4, 5
 	k := x.key()
@@ -50,12 +51,17 @@ func (x *trial) stampede(handles []once.Store) past {
 	var all sync.WaitGroup
 	done := make(past, callers*verbs)
 	start := make(chan struct{})
+	owners := make([]once.Owner, callers-1)
+	for i := range owners {
+		owners[i] = once.NewOwner()
+	}
 	for i := range callers {
 		c := x.claimOn(k)
-		c.Takeover = 100
+		c.Owner, c.Takeover = owners[x.rnd.IntN(len(owners))], 100
+		out := once.Outcome{Data: fmt.Appendf(nil, "caller %d's", i)}
 		steps, pauses := make([]step, verbs), make([]int, verbs)
 		for n := range steps {
-			steps[n], pauses[n] = x.charge(c), x.rnd.IntN(4)
+			steps[n], pauses[n] = x.charge(c, out), x.rnd.IntN(4)
 		}
 		s := handles[i%len(handles)]
 		all.Go(func() {
@@ -85,8 +91,8 @@ func (x *trial) hesitate(n int) {
 	}
 }
 
-// charge returns a random step of the claim's owner, in which no lease or retention runs out.
-func (x *trial) charge(c once.Claim) step {
+// charge returns a random step of the claim's owner, by which no lease or retention runs out.
+func (x *trial) charge(c once.Claim, out once.Outcome) step {
 	st := step{key: c.Key, owner: c.Owner}
 	switch n := x.rnd.IntN(10); {
 	case n < 4:
@@ -96,7 +102,7 @@ func (x *trial) charge(c once.Claim) step {
 	case n < 7:
 		st.verb = Renew
 	case n < 8:
-		st.verb, st.outcome, st.duration = Complete, once.Outcome{Data: []byte(c.Owner.String()[:6])}, long
+		st.verb, st.outcome, st.duration = Complete, out, long
 		if x.rnd.IntN(2) == 0 {
 			st.duration = 0
 		}
