@@ -24,12 +24,12 @@
 // looks at one of them. Beside these stories there are two searches for what no story tells: random
 // histories of several hundred verbs, compared reply by reply with the model, and verbs
 // of several callers at the same time, for which there must be an order that explains the replies.
-// A failure prints the seed that repeats it, see [Options].Seed.
+// A failure prints the seed of its random choices ([Options].Seed repeats them).
 //
 // No verdict depends on how fast the tests run: what a store says about time is compared with when
 // it was asked and when it had answered. Tests of stores inside the process run in synctest
 // bubbles ([Options].Bubble), in which twenty years of retention take no time at all.
 //
-// The kit itself is tested by what it finds: for each of some seventy bugs, most of them seen in
+// The kit itself is tested by what it finds: for each of some seventy bugs, some of them seen in
 // libraries in use, a store that has it must fail the property that is about it.
 package oncetest
