@@ -8,7 +8,9 @@ import (
 
 // Guarantees says what an acknowledgement is worth with the settings that the servers had when
 // the store was opened. [Store.Doctor] looks again.
-func (s *Store) Guarantees() once.Guarantees { return guarantees(s.target.Mode, s.masters, s.cfg.MinReplicas) }
+func (s *Store) Guarantees() once.Guarantees {
+	return guarantees(s.target.Mode, s.masters, s.cfg.MinReplicas)
+}
 
 func guarantees(mode Mode, masters []server, minReplicas int) once.Guarantees {
 	g := once.Guarantees{

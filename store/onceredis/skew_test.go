@@ -32,6 +32,7 @@ func openSkewed(t *testing.T, cfg onceredis.Config, skew time.Duration) once.Sto
 			if err != nil {
 				return
 			}
+			defer time.Sleep(time.Minute) // the client closes some connections a little later
 			defer store.Close()
 			for verb := range s.verbs {
 				verb(store)
