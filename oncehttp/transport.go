@@ -147,14 +147,10 @@ type Try struct {
 	Duration time.Duration
 
 	// Stop is nil if another try follows after Pause. Otherwise it says why not; it is
-	// [ErrAnswered] if that is because nothing more is to be had.
+	// [retry.ErrAnswered] if nothing more is to be had.
 	Stop  error
 	Pause time.Duration
 }
-
-// ErrAnswered is in [Try.Stop] when the response, or the error instead of it, is one that another
-// try would not change.
-var ErrAnswered = errors.New("oncehttp: another try would not change the answer")
 
 // ErrBody is the reason of a [*retry.GiveUpError] if the request could not be repeated for its body:
 // it has no GetBody and was larger than [TransportConfig.ReplayBody].

@@ -321,7 +321,7 @@ func TestObserveSeesEveryTry(t *testing.T) {
 		want := []string{
 			"1 0 true <nil> true true",
 			"2 503 false <nil> true true",
-			"3 200 false " + oncehttp.ErrAnswered.Error() + " false true",
+			"3 200 false " + retry.ErrAnswered.Error() + " false true",
 		}
 		if strings.Join(seen, "\n") != strings.Join(want, "\n") {
 			t.Errorf("tries are\n%s\nwant\n%s", strings.Join(seen, "\n"), strings.Join(want, "\n"))

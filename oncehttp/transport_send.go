@@ -35,7 +35,7 @@ func (s *sending) run(ctx context.Context) (*http.Response, error) {
 		if try.timedOut() {
 			again, atLeast = true, 0
 		}
-		pause, stop := time.Duration(0), error(ErrAnswered)
+		pause, stop := time.Duration(0), retry.ErrAnswered
 		if again {
 			if stop = ErrBody; s.body.again != nil {
 				pause, stop = s.series.Next(ctx, atLeast)
@@ -62,7 +62,7 @@ func (s *sending) finish(try *sentTry, n int, stop error) (*http.Response, error
 	switch {
 	case try.err == nil:
 		return try.handOver(), nil
-	case s.key == "" && n == 1 && (stop == ErrAnswered || s.req.Context().Err() != nil):
+	case s.key == "" && n == 1 && (stop == retry.ErrAnswered || s.req.Context().Err() != nil):
 		return nil, try.err // nothing to add
 	}
 	return nil, s.giveUp(try, n, stop)

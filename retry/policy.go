@@ -25,8 +25,12 @@ const (
 	DefaultElapsed = time.Minute
 )
 
-// Why a series ends although another try might help.
+// Why there is not another try.
 var (
+	// ErrAnswered: another try would not change the answer. A [Series] does not say so, but
+	// those who judge answers may.
+	ErrAnswered = errors.New("retry: another try would not change the answer")
+
 	// ErrTries: all tries that the policy allows were made.
 	ErrTries = errors.New("retry: no tries are left")
 
