@@ -30,7 +30,7 @@ type ticket struct {
 
 var (
 	errMoved  = errors.New("the log has moved on to another segment")
-	errNoRoom = errors.New("the disk is full")
+	errNoRoom = errors.New("no segment has room for the entry")
 )
 
 // maxBatch bounds what is held in memory for one batch, beside its last entry.
@@ -43,9 +43,9 @@ type log struct {
 
 	alarm *alarm
 
-	// full is set while no further segment can be prepared. Claims are refused then, and what
+	// full says why no further segment can be prepared, if so. Claims are refused then, and what
 	// is left of the active segment is kept for the operations that are claimed already.
-	full atomic.Bool
+	full atomic.Pointer[error]
 
 	current atomic.Uint64         // number of the active segment
 	broken  atomic.Pointer[error] // the first failure: nothing is acknowledged after it
@@ -91,8 +91,12 @@ func (l *log) append(encoded []byte, want *segment, r ref) (ticket, error) {
 		t, err := l.put(encoded, want, r)
 		changed := l.changed
 		l.mu.Unlock()
-		if err != errNoRoom || l.full.Load() {
+		if err != errNoRoom {
 			return t, err
+		}
+		if full := l.full.Load(); full != nil {
+			return t, fmt.Errorf("oncedisk: no room, not even what was set aside for operations in flight; "+
+				"free some space and try again: %w", *full)
 		}
 		// The segment is full and the next one not ready: writers are faster than the disk
 		// takes zeros.
@@ -178,15 +182,15 @@ func (l *log) extend(next *segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ahead = next
-	l.full.Store(false)
+	l.full.Store(nil)
 	l.change()
 }
 
 // exhaust says that there is no next segment for the time being.
-func (l *log) exhaust() {
+func (l *log) exhaust(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.full.Store(true)
+	l.full.Store(&err)
 	l.change()
 }
 
@@ -222,4 +226,11 @@ func (l *log) fail(err error) error {
 		l.change()
 	}
 	return l.failed()
+}
+
+// backlog reports whether the committer is far behind.
+func (l *log) backlog() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) > 1
 }

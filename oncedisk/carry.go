@@ -132,6 +132,9 @@ func (c *carrier) write() error {
 
 // flushCarriers makes durable what was carried, and then that it is.
 func (s *Store) flushCarriers() error {
+	if err := s.log.failed(); err != nil {
+		return err // a flush that failed must not be repeated
+	}
 	for _, c := range s.carry {
 		if c.safe == c.seg.end {
 			continue

@@ -2,7 +2,6 @@ package oncedisk
 
 import (
 	"context"
-	"fmt"
 	"sync"
 )
 
@@ -53,23 +52,14 @@ func (s *Store) enqueue(c *cell, next *entry) (ticket, error) {
 			t, err := s.log.append(*buf, seg, r)
 			if err != errMoved {
 				t.size = r.size
-				return t, explain(err)
+				return t, err
 			}
 		}
 	}
 	*buf = next.encode((*buf)[:0])
 	r.size = int64(len(*buf))
 	t, err := s.log.append(*buf, nil, r)
-	return t, explain(err)
-}
-
-// explain says what to do about an operation that found no room for its outcome.
-func explain(err error) error {
-	if err == errNoRoom {
-		return fmt.Errorf("oncedisk: %w, and so is what was set aside for operations in flight; "+
-			"free some space and try again", err)
-	}
-	return err
+	return t, err
 }
 
 // settle brings the index up to date after the batch of the ticket is done.

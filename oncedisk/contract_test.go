@@ -15,7 +15,7 @@ func (c Config) on(t *testing.T, v volume, hash func(once.Key) uint64) *Store {
 	if err := c.check(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := open(v, c, hash)
+	s, err := open(v, c, origin{hash: hash})
 	if err != nil {
 		t.Fatal(err)
 	}

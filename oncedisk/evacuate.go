@@ -139,7 +139,7 @@ func (s *Store) bequeath(ctx context.Context, seg *segment) error {
 		buf := heir.encode(nil)
 		t, err := s.log.append(buf, nil, ref{hash: r.hash, kind: kindGone, expiry: never, first: heir.first})
 		if err != nil {
-			return explain(err)
+			return err
 		}
 		t.seg.shield(&heir)
 		t.seg.pending.Add(-1)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -190,6 +191,15 @@ func (m *memory) crash(rnd *rand.Rand) *memory {
 		left.durable[name] = copies[n]
 	}
 	return left
+}
+
+func (m *memory) loseHints() {
+	for name := range m.names {
+		if strings.HasSuffix(name, hintSuffix) {
+			delete(m.names, name)
+			delete(m.durable, name)
+		}
+	}
 }
 
 // left returns what could be left of the file.

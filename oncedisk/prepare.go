@@ -28,11 +28,11 @@ func (s *Store) prepare() {
 				s.log.extend(seg)
 				break
 			}
-			if errors.Is(err, errStopped) {
+			if errors.Is(err, errStopped) || s.log.failed() != nil {
 				return
 			}
 			s.complain("no room for the next segment", err)
-			s.log.exhaust()
+			s.log.exhaust(err)
 			if !s.pause(prepareRetry) {
 				return
 			}

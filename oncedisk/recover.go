@@ -31,13 +31,13 @@ func checkNames(v volume, names []string) error {
 }
 
 // recover brings back what was acknowledged, and makes the store ready for use.
-func (s *Store) recover() error {
+func (s *Store) recover(from origin) error {
 	list, err := s.openSegments(true)
 	s.segments = newSegments(list)
 	if err != nil {
 		return err
 	}
-	r := &replay{store: s}
+	r := &replay{store: s, latest: from.latest, stamp: from.stamp}
 	tails, err := r.run(list)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (s *Store) mend(seg *segment, t tail) error {
 
 // clearFrom writes zeros over what is not zero.
 func clearFrom(seg *segment, from int64) error {
-	b := make([]byte, windowSize)
+	b := make([]byte, min(windowSize, seg.size))
 	for from < seg.size {
 		n := min(int64(len(b))-from%int64(len(b)), seg.size-from)
 		if _, err := seg.f.ReadAt(b[:n], from); err != nil {

@@ -68,14 +68,22 @@ type claimed struct {
 // scanRefs scans a segment. It calls f with each entry that can be a key's state; an end entry
 // comes as the done entry that it makes of its open entry, less what only that says.
 func (s *Store) scanRefs(seg *segment, f func(r ref, e *entry) error) (tail, error) {
+	return s.scanRefsPast(seg, nil, f)
+}
+
+// scanRefsPast is scanRefs, which goes on behind what is damaged if lost is not nil.
+func (s *Store) scanRefsPast(
+	seg *segment, lost func(*DamageError), f func(r ref, e *entry) error,
+) (tail, error) {
 	claims := make(map[int64]claimed) // by offset
-	return scan(seg, s.vol.Path(segmentName(seg.number)), func(offset int64, e *entry, size int64) error {
+	sc := &scanning{seg: seg, path: s.vol.Path(segmentName(seg.number)), lost: lost}
+	return sc.run(func(offset int64, e *entry, size int64) error {
 		r := ref{kind: e.kind, size: size}
 		r.place(offset)
 		if e.kind == kindEnd {
 			c, ok := claims[e.claim]
 			if !ok {
-				return errBody
+				return errOrphan
 			}
 			e.kind, e.first = kindDone, c.first
 			r.kind, r.hash, r.size = kindDone, c.hash, size+c.size

@@ -26,7 +26,7 @@ func (w *window) at(offset int64, n int) ([]byte, error) {
 	if from := offset - w.offset; from >= 0 && from+int64(n) <= int64(len(w.buf)) {
 		return w.buf[from : from+int64(n)], nil
 	}
-	if want := max(n, windowSize); len(w.space) < want {
+	if want := max(n, int(min(windowSize, w.size))); len(w.space) < want {
 		w.space = make([]byte, want)
 	}
 	got, err := w.f.ReadAt(w.space[:min(int64(len(w.space)), w.size-offset)], offset)
@@ -66,78 +66,138 @@ type tail struct {
 	dirty     bool // something follows: a batch that was not finished
 }
 
+// A scanning reads the entries of one segment.
+type scanning struct {
+	seg  *segment
+	path string
+	w    window
+	tail tail
+
+	// lost is told of each damaged stretch, behind which the scan then goes on. If it is nil,
+	// the scan ends with the first.
+	lost func(*DamageError)
+}
+
 // scan calls f for each entry of the segment. Behind the last one there may be a batch that was
 // being written when the process or the machine stopped; it was not acknowledged. But if a whole
 // batch lies behind what makes no sense, that was acknowledged before the batch was begun, and is
 // damaged now. The error is then a [*DamageError].
 func scan(s *segment, path string, f func(offset int64, e *entry, size int64) error) (tail, error) {
-	size, err := s.f.Size()
+	return (&scanning{seg: s, path: path}).run(f)
+}
+
+func (sc *scanning) run(f func(offset int64, e *entry, size int64) error) (tail, error) {
+	size, err := sc.seg.f.Size()
 	if err != nil {
 		return tail{}, err
 	}
-	w := &window{f: s.f, size: min(size, MaxSegmentSize)}
-	t := tail{end: segmentHeader, lastBatch: segmentHeader}
+	sc.w = window{f: sc.seg.f, size: min(size, MaxSegmentSize)}
+	sc.tail = tail{end: segmentHeader, lastBatch: segmentHeader}
 	for {
-		e, n, err := w.entry(s.salt, t.end)
-		if err != nil {
-			return t, finish(w, s, &t, path, err)
+		e, n, err := sc.w.entry(sc.seg.salt, sc.tail.end)
+		if err == nil {
+			err = sc.one(&e, n, f)
 		}
-		if b, _ := w.at(t.end, entryHeader); len(b) == entryHeader {
-			if _, first := frame(b); first && e.kind != kindMark {
-				t.lastBatch = t.end
+		if err == nil {
+			if sc.tail.sealed {
+				return sc.tail, nil
 			}
+			continue
 		}
-		switch e.kind {
-		case kindMark:
-			t.confirmed = true
-			return t, finish(w, s, &t, path, errBlank)
-		case kindSeal:
-			t.sealed = true
-			t.end += int64(n)
-			return t, nil
+		if more, err := sc.stop(err); !more {
+			return sc.tail, err
 		}
-		if err := f(t.end, &e, int64(n)); err != nil {
-			if errors.Is(err, errBody) {
-				err = &DamageError{File: path, Offset: t.end, Reason: errBody.Error()}
-			}
-			return t, err
-		}
-		t.end += int64(n)
 	}
 }
 
-// finish looks at what is behind the last entry, where there was no other for the reason.
-func finish(w *window, s *segment, t *tail, path string, reason error) error {
-	if !isDamage(reason) {
-		return reason
+var (
+	errEnd    = errors.New("a mark")
+	errOrphan = errors.New("the claim that the entry completes is missing")
+)
+
+// one handles an entry of n bytes.
+func (sc *scanning) one(e *entry, n int, f func(int64, *entry, int64) error) error {
+	t, offset := &sc.tail, sc.tail.end
+	b, err := sc.w.at(offset, entryHeader)
+	if err != nil {
+		return err
 	}
-	from := t.end
-	if t.confirmed {
-		from += markSize
+	switch _, first := frame(b); {
+	case e.kind == kindMark:
+		return errEnd
+	case first:
+		t.lastBatch = offset
 	}
+	if e.kind == kindSeal {
+		t.sealed = true
+	} else if err := f(offset, e, int64(n)); err != nil {
+		return err
+	}
+	t.end += int64(n)
+	return nil
+}
+
+// stop handles the end of the entries, for the reason given. It reports whether there are more.
+func (sc *scanning) stop(reason error) (more bool, err error) {
+	t := &sc.tail
+	if reason != errEnd && reason != errOrphan && !isDamage(reason) {
+		return false, reason
+	}
+	from, batch := t.end+8, true
+	next := from
+	switch reason {
+	case errOrphan: // it was whole when it was written
+	case errEnd:
+		t.confirmed = true
+		reason, from = errBlank, t.end+markSize
+		fallthrough
+	default:
+		t.dirty = t.dirty || reason != errBlank
+		if next, batch, err = sc.next(from); err != nil || !batch {
+			return false, err
+		}
+	}
+	damage := &DamageError{File: sc.path, Offset: t.end, Reason: reason.Error()}
+	if sc.lost == nil {
+		return false, damage
+	}
+	sc.lost(damage)
+	t.end, t.confirmed, t.dirty = next, false, false
+	return true, nil
+}
+
+// next looks for entries from an offset on. It returns the offset of the first one, and whether
+// one of them is the first of a batch.
+func (sc *scanning) next(from int64) (entry int64, batch bool, err error) {
+	w := &sc.w
 	for offset := from; offset < w.size; {
 		b, err := w.at(offset, windowSize)
 		if err != nil {
-			return err
+			return 0, false, err
 		}
 		if len(b) < entryHeader {
-			t.dirty = t.dirty || !blank(b)
-			return nil
+			sc.tail.dirty = sc.tail.dirty || !blank(b)
+			return entry, false, nil
 		}
 		if blank(b) {
 			offset += int64(len(b) &^ 7)
 			continue
 		}
-		t.dirty = true
-		if batchAt(w, s, offset) {
-			return &DamageError{File: path, Offset: t.end, Reason: reason.Error()}
+		sc.tail.dirty = true
+		if found, first := sc.entryAt(offset); found {
+			if entry == 0 {
+				entry = offset
+			}
+			if first {
+				return entry, true, nil
+			}
 		}
 		offset += 8
 		for b = b[8:]; len(b) >= entryHeader && blank(b[:entryHeader]); b = b[8:] {
 			offset += 8
 		}
 	}
-	return nil
+	return entry, false, nil
 }
 
 // isDamage tells an entry that makes no sense from a failure to read it.
@@ -145,23 +205,23 @@ func isDamage(err error) bool {
 	return err == errBlank || err == errShort || err == errChecksum || err == errBody
 }
 
-// batchAt reports whether the first entry of a batch is at the offset.
-func batchAt(w *window, s *segment, offset int64) bool {
-	b, err := w.at(offset, entryHeader+1)
+// entryAt reports whether an entry is at the offset, and whether it is the first of a batch.
+func (sc *scanning) entryAt(offset int64) (found, first bool) {
+	b, err := sc.w.at(offset, entryHeader+1)
 	if err != nil || len(b) <= entryHeader {
-		return false
+		return false, false
 	}
 	size, first := frame(b)
 	k := kind(b[entryHeader] & kindBits)
-	limit := w.size - offset
-	if s.use == useLog {
-		limit = min(limit, s.size/4+entryOverhead)
+	limit := sc.w.size - offset
+	if sc.seg.use == useLog {
+		limit = min(limit, sc.seg.size/4+entryOverhead)
 	}
-	if !first || k < kindOpen || k > kindSeal || int64(size) > limit {
-		return false
+	if k < kindOpen || k > kindSeal || int64(size) > limit || sc.lost == nil && !first {
+		return false, false
 	}
-	_, _, err = w.entry(s.salt, offset)
-	return err == nil
+	_, _, err = sc.w.entry(sc.seg.salt, offset)
+	return err == nil, first
 }
 
 func blank(b []byte) bool {

@@ -112,21 +112,28 @@ func Open(cfg Config) (*Store, error) {
 		}
 		return nil, fmt.Errorf("oncedisk: cannot open the directory: %w", err)
 	}
-	return open(v, cfg, nil)
+	return open(v, cfg, origin{})
 }
 
-// open is Open on any volume, with any hash of keys.
-func open(v volume, cfg Config, hash func(once.Key) uint64) (_ *Store, err error) {
+// An origin is what a store starts from, beside its directory.
+type origin struct {
+	latest instant               // the store's clock is not before it
+	stamp  uint64                // the store's stamps are larger
+	hash   func(once.Key) uint64 // defaults to the seed's
+}
+
+// open is Open on any volume.
+func open(v volume, cfg Config, from origin) (_ *Store, err error) {
 	s := &Store{cfg: cfg, vol: v, closing: make(chan struct{}), carry: make(map[bucket]*carrier)}
 	if s.seed, s.lock, err = enter(v); err != nil {
 		return nil, err
 	}
 	s.hashKey = s.seed.hash
-	if hash != nil {
-		s.hashKey = hash
+	if from.hash != nil {
+		s.hashKey = from.hash
 	}
 	s.alarm = newAlarm()
-	if err := s.recover(); err != nil {
+	if err := s.recover(from); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
 	s.background.Go(s.log.run)

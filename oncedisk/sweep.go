@@ -3,8 +3,6 @@ package oncedisk
 import (
 	"context"
 	"time"
-
-	"github.com/oncehq/once"
 )
 
 const (
@@ -36,7 +34,10 @@ func (s *Store) sweepAlways() {
 			continue
 		case <-rings:
 		}
-		if _, err := s.sweep(context.Background(), false); err != nil && !s.stopping() {
+		if _, err := s.sweep(context.Background(), false); err != nil {
+			if s.stopping() || s.log.failed() != nil {
+				return
+			}
 			s.complain("expiry failed and will be tried again", err)
 			s.alarm.set(s.clock.now().plus(sweepRetry))
 		}
@@ -66,10 +67,7 @@ func (s *Store) sweep(ctx context.Context, thorough bool) (removed int, err erro
 	defer s.sweeping.Unlock()
 	s.alarm.clear()
 	for _, seg := range s.segments.list() {
-		if s.stopping() {
-			return removed, once.ErrClosed
-		}
-		if err := ctx.Err(); err != nil {
+		if err := s.usable(ctx); err != nil {
 			return removed, err
 		}
 		n, err := s.sweepSegment(ctx, seg, thorough)

@@ -45,9 +45,9 @@ func (s *Store) contest(
 	if err != nil {
 		return nil, once.Record{}, err
 	}
-	if cell != nil && s.log.full.Load() {
+	if full := s.log.full.Load(); cell != nil && full != nil {
 		s.abandon(cell)
-		return nil, once.Record{}, fmt.Errorf("oncedisk: %w: %w; free some space", once.ErrFull, errNoRoom)
+		return nil, once.Record{}, fmt.Errorf("oncedisk: %w; free some space: %w", once.ErrFull, *full)
 	}
 	return cell, rec, refusal
 }
@@ -77,18 +77,14 @@ func (s *Store) assign(cell *cell, c *once.Claim) entry {
 	return next
 }
 
-// owned returns the busy cell of a claim that the owner holds, else ErrLost. changes says whether
-// there is anything to change about it; if not, the cell is nil.
-func (s *Store) owned(
-	ctx context.Context, k once.Key, o once.Owner, changes func(e *entry, now instant) bool,
-) (c *cell, refusal error) {
-	c, err := s.visit(ctx, k, func(e *entry, now instant) bool {
+// owned returns the busy cell of a claim that the owner holds, else ErrLost.
+func (s *Store) owned(ctx context.Context, k once.Key, o once.Owner) (c *cell, refusal error) {
+	c, err := s.visit(ctx, k, func(e *entry, _ instant) bool {
 		refusal = nil
 		if e.kind != kindOpen || e.owner != o {
 			refusal = once.ErrLost
-			return false
 		}
-		return changes == nil || changes(e, now)
+		return refusal == nil
 	})
 	if err != nil {
 		return nil, err
@@ -99,9 +95,7 @@ func (s *Store) owned(
 // Renew implements [once.Store].
 func (s *Store) Renew(ctx context.Context, k once.Key, o once.Owner, lease time.Duration) error {
 	lease = max(lease, 0)
-	c, err := s.owned(ctx, k, o, func(e *entry, now instant) bool {
-		return lease > 0 || e.state(now) != once.InDoubt
-	})
+	c, err := s.owned(ctx, k, o)
 	if c == nil {
 		return err
 	}
@@ -149,7 +143,7 @@ func (s *Store) Complete(
 
 // Release implements [once.Store].
 func (s *Store) Release(ctx context.Context, k once.Key, o once.Owner) error {
-	c, err := s.owned(ctx, k, o, nil)
+	c, err := s.owned(ctx, k, o)
 	if c == nil {
 		return err
 	}
