@@ -37,6 +37,7 @@ type call struct {
 	row  *row // where the row goes; nil: only whether there is one
 
 	found bool // there is a row
+	mine  bool // of a claim: the row is new
 	err   error
 	done  chan struct{} // closed when the rest is set; nil while nobody waits
 	of    *batch
@@ -264,7 +265,7 @@ func (b *batcher) read(results pgx.BatchResults, calls []*call) error {
 		}
 	}
 	for _, c := range calls {
-		if err := c.read(results); err != nil {
+		if err := c.scan(results.QueryRow()); err != nil {
 			return err
 		}
 	}
@@ -276,13 +277,16 @@ func (b *batcher) read(results pgx.BatchResults, calls []*call) error {
 	return nil
 }
 
-func (c *call) read(results pgx.BatchResults) error {
+// scan takes note of what the statement returned.
+func (c *call) scan(from pgx.Row) error {
 	var err error
 	if c.row != nil {
+		var last *bool
 		*c.row = row{}
-		err = results.QueryRow().Scan(append(c.row.columns(), nil)...)
+		err = from.Scan(append(c.row.columns(), &last)...)
+		c.mine = last != nil && *last
 	} else {
-		err = results.QueryRow().Scan(nil)
+		err = from.Scan(nil)
 	}
 	c.found = err == nil
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -12,7 +12,7 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
 	}
-	t := turn{sql: &s.sql, claim: c}
+	t := turn{sql: &s.sql.claiming, claim: c}
 	for next := t.first(ctx); next != nil; next = t.next(ctx, next) {
 		if err := s.batcher.do(next); err != nil {
 			return once.Record{}, explain(err)
@@ -29,7 +29,7 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 	var of []int // the claims that the calls are for
 	for i, c := range claims {
 		if results[i].Err = c.Check(); results[i].Err == nil {
-			turns[i] = turn{sql: &s.sql, claim: c}
+			turns[i] = turn{sql: &s.sql.claiming, claim: c}
 			calls, of = append(calls, turns[i].first(ctx)), append(of, i)
 		}
 	}
@@ -55,7 +55,7 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 
 // A turn is a claim on its way: which statement comes next, and what it came to.
 type turn struct {
-	sql   *statements
+	sql   *claiming
 	claim once.Claim
 
 	rec once.Record

@@ -3,6 +3,7 @@ package oncepg
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,10 @@ const (
 	DefaultSweep    = time.Minute
 	DefaultLockWait = 2 * time.Second
 	DefaultIdle     = time.Minute
+
+	// DefaultMaxConns bounds the connections of a transactional store's own pool, if its DSN does
+	// not, with pool_max_conns.
+	DefaultMaxConns = 32
 )
 
 // A Config says how to reach the database and how to use it.
@@ -123,11 +128,14 @@ func (cfg Config) check() error {
 }
 
 // poolConfig returns how the store's own connections are made.
-func (cfg Config) poolConfig() (*pgxpool.Config, error) {
+func (cfg Config) poolConfig(transactional bool) (*pgxpool.Config, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
 		// The text of pgx's error leaves out the password.
 		return nil, fmt.Errorf("oncepg: config: DSN is not understood; use postgres://user@host/database: %w", err)
+	}
+	if transactional && !strings.Contains(cfg.DSN, "pool_max_conns") {
+		pc.MaxConns = DefaultMaxConns
 	}
 	if cfg.Pooler {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec

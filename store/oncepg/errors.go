@@ -16,6 +16,7 @@ const (
 	transactionAborted    = "25P02"
 	idleTimeout           = "25P03"
 	undefinedPrepared     = "26000"
+	divisionByZero        = "22012"
 	serializationFailure  = "40001"
 	completionUnknown     = "40003"
 	deadlockDetected      = "40P01"

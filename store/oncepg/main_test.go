@@ -114,3 +114,14 @@ func eventually(t testing.TB, what string, holds func() bool) {
 
 var _ = fmt.Sprint
 var _ = context.Background
+
+// openTransactional is open for a transactional store.
+func openTransactional(t testing.TB, cfg oncepg.Config) *oncepg.Transactional {
+	t.Helper()
+	s, err := oncepg.OpenTransactional(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}

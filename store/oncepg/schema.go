@@ -58,7 +58,7 @@ func Migrate(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	pool, done, err := cfg.connect(ctx)
+	pool, done, err := cfg.connect(ctx, false)
 	if err != nil {
 		return err
 	}

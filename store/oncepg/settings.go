@@ -21,6 +21,7 @@ type settings struct {
 	standbys       int    // that are connected now
 	slots          int    // of physical replication: standbys that were or will be
 	isolation      string // of transactions that do not say
+	autovacuum     bool
 }
 
 func inspect(ctx context.Context, pool *pgxpool.Pool) (settings, error) {
@@ -32,9 +33,10 @@ SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
 	current_setting('synchronous_standby_names'),
 	(SELECT count(*) FROM pg_stat_replication)::integer,
 	(SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical')::integer,
-	current_setting('default_transaction_isolation')`).Scan(
+	current_setting('default_transaction_isolation'),
+	current_setting('autovacuum')::boolean`).Scan(
 		&s.version, &s.recovering, &s.readOnly, &s.fsync, &s.fullPageWrites, &s.syncCommit,
-		&s.syncStandbys, &s.standbys, &s.slots, &s.isolation)
+		&s.syncStandbys, &s.standbys, &s.slots, &s.isolation, &s.autovacuum)
 	return s, err
 }
 

@@ -22,9 +22,18 @@ const (
 //
 // An interval that is NULL is without end; coalesce makes the instant infinity.
 type statements struct {
-	claim, reclaim, takeOver                   string
+	claiming, txClaiming                       claiming
 	renew, complete, free, forget              string
 	load, await, watch, list, listScope, sweep string
+	txComplete, txFree, txLook                 string
+}
+
+// claiming are the statements of a claim. A claim that is a transaction of its own draws its
+// fence before it makes the row. One in an operation's transaction may have to wait then, for a
+// claim with a higher fence that ends without a trace; so it draws the fence when the row is
+// its own, and the fence is written when the operation is completed.
+type claiming struct {
+	claim, reclaim, takeOver string
 }
 
 // seen are the columns of [row], in its order. A statement that ends somebody's turn has {told}
@@ -47,22 +56,29 @@ const owned = `scope = $1 AND id = $2 AND owner = $3 AND state = 1
 func newStatements(schema string) statements {
 	name := pgx.Identifier{schema}.Sanitize()
 	quoted := strings.ReplaceAll(name, "'", "''")
+	parts := strings.NewReplacer("{seen}", seen, "{alive}", alive, "{owned}", owned, "{free}", free)
 	tell := func(turn string) string {
 		channel := strings.ReplaceAll(channel(schema), "'", "''")
 		return strings.NewReplacer("{turn}", turn, "{channel}", channel).Replace(told)
 	}
-	of := strings.NewReplacer(
+	words := strings.NewReplacer(
 		"{records}", name+".records",
 		"{fence}", "nextval('"+quoted+".fence')",
-		"{seen}", seen, "{alive}", alive, "{owned}", owned, "{free}", free,
 		"{told}", tell("fence"), "{told of $6}", tell("$6::bigint"), "{told of $7}", tell("$7::bigint"),
-	).Replace
+	)
+	of := func(text string) string { return words.Replace(parts.Replace(text)) }
+	early := strings.NewReplacer("{first fence}", "{fence}", "{next fence}", "{fence}", "{won}", "{seen}").Replace
+	late := strings.NewReplacer("{first fence}", "0", "{next fence}", "fence",
+		"{won}", strings.Replace(seen, "fence", "{fence}", 1)).Replace
 	return statements{
-		claim: of(claim), reclaim: of(reclaim), takeOver: of(takeOver),
+		claiming:   claiming{of(early(claim)), of(early(reclaim)), of(early(takeOver))},
+		txClaiming: claiming{of(late(claim)), of(late(reclaim)), of(late(takeOver))},
+
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
-		list:      of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
-		listScope: of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
+		list:       of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
+		listScope:  of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
+		txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
 	}
 }
 
@@ -71,38 +87,39 @@ func newStatements(schema string) statements {
 // there is a row. (ON CONFLICT DO UPDATE would lock the row and pay for a commit each time.)
 //
 // It returns no row at all if another claim was committed after this statement took its
-// snapshot. Then it is repeated, and sees that one.
+// snapshot. Then it is repeated, and sees that one. The last column tells a new row from one that
+// was there.
 const claim = `
 WITH standing AS MATERIALIZED (
-	SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2
+	SELECT {seen}, false FROM {records} WHERE scope = $1 AND id = $2
 ), mine AS (
 	INSERT INTO {records} (scope, id, fingerprint, owner, fence, state, attempt, created, lease_end, forget, expires)
-	SELECT $1::bytea, $2::bytea, $3::bytea, $4::uuid, {fence}, 1, 1,
+	SELECT $1::bytea, $2::bytea, $3::bytea, $4::uuid, {first fence}, 1, 1,
 		clock_timestamp(), coalesce(clock_timestamp() + $5::interval, 'infinity'),
 		$6::interval, coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
 	WHERE NOT EXISTS (SELECT FROM standing)
 	ON CONFLICT (scope, id) DO NOTHING
-	RETURNING {seen}, NULL::boolean
+	RETURNING {won}, true
 )
 SELECT * FROM mine UNION ALL SELECT * FROM standing`
 
 // reclaim makes a new record of a row that is over, as it was seen.
 const reclaim = `
-UPDATE {records} SET fingerprint = $3::bytea, owner = $4::uuid, fence = {fence}, state = 1, attempt = 1,
+UPDATE {records} SET fingerprint = $3::bytea, owner = $4::uuid, fence = {next fence}, state = 1, attempt = 1,
 	failed = false, media_type = NULL, outcome = NULL,
 	created = clock_timestamp(), lease_end = coalesce(clock_timestamp() + $5::interval, 'infinity'),
 	forget = $6::interval, expires = coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
 WHERE scope = $1 AND id = $2 AND fence = $7::bigint AND (state = 0 OR expires <= clock_timestamp())
-RETURNING {seen}, {told of $7}`
+RETURNING {won}, {told of $7}`
 
 // takeOver gives a record in doubt, as it was seen, to another owner.
 const takeOver = `
-UPDATE {records} SET owner = $3::uuid, fence = {fence}, attempt = attempt + 1,
+UPDATE {records} SET owner = $3::uuid, fence = {next fence}, attempt = attempt + 1,
 	lease_end = coalesce(clock_timestamp() + $4::interval, 'infinity'),
 	forget = $5::interval, expires = coalesce(clock_timestamp() + $4::interval + $5::interval, 'infinity')
 WHERE scope = $1 AND id = $2 AND fence = $6::bigint AND state = 1
 	AND lease_end <= clock_timestamp() AND expires > clock_timestamp()
-RETURNING {seen}, {told of $6}`
+RETURNING {won}, {told of $6}`
 
 const renew = `
 UPDATE {records} SET lease_end = coalesce(clock_timestamp() + $4::interval, 'infinity'),
@@ -116,11 +133,9 @@ UPDATE {records} SET state = 2, failed = $4::boolean, media_type = $5::bytea, ou
 WHERE {owned}
 RETURNING {told}`
 
-// free is what releases a row. The row stays for a while, as a mark: a claim that had drawn its
-// fence before this operation's last owner did, and was held up, must find something in its way.
-// Without that it could win with a fence that is lower than one already in use.
+// free is what releases a row. It stays until it is swept; see there.
 const free = `state = 0, fingerprint = NULL, failed = false, media_type = NULL, outcome = NULL,
-	expires = clock_timestamp() + interval '1 hour'`
+	expires = clock_timestamp()`
 
 const freeOwned = `UPDATE {records} SET {free} WHERE {owned} RETURNING {told}`
 
@@ -149,11 +164,36 @@ const listEnd = ` AND state <> 0 AND expires > clock_timestamp()
 	AND $4::integer IN (0, CASE WHEN state = 2 THEN 3 WHEN lease_end > clock_timestamp() THEN 1 ELSE 2 END)
 ORDER BY scope, id LIMIT $5::integer`
 
-// sweep removes rows that are over, the oldest first, and leaves out those that a verb has
-// locked. now() is no later than any clock_timestamp() of this statement, and unlike that may be
-// compared by an index.
+// sweep removes rows that have been over for an hour, the oldest first, and leaves out those that a
+// verb has locked. now() is no later than any clock_timestamp() of this statement, and unlike that
+// may be compared by an index.
+//
+// Until then a row is a mark for two who were held up: a claim that had drawn its fence before the
+// last owner drew a higher one must find something in its way; and an owner whose commit's
+// reply was lost must find out that it was carried out, however short the retention.
 const sweep = `
 DELETE FROM {records} WHERE ctid = ANY (ARRAY(
-	SELECT ctid FROM {records} WHERE expires <= now() AND expires < 'infinity'
+	SELECT ctid FROM {records} WHERE expires <= now() - interval '1 hour' AND expires < 'infinity'
 	ORDER BY expires LIMIT $1::integer FOR UPDATE SKIP LOCKED
 ))`
+
+// txComplete fails, so that the COMMIT behind it is not carried out, if the row is not there.
+const txComplete = `
+WITH completed AS (
+	UPDATE {records} SET state = 2, fence = $4::bigint, failed = $5::boolean, media_type = $6::bytea, outcome = $7::bytea,
+		expires = coalesce(clock_timestamp() + $8::interval, 'infinity')
+	WHERE scope = $1 AND id = $2 AND owner = $3 AND state = 1
+	RETURNING id
+)
+SELECT 1 / count(*) FROM completed`
+
+// txFree does the same for an outcome that is not kept.
+const txFree = `
+WITH completed AS (
+	UPDATE {records} SET fence = $4::bigint, {free} WHERE scope = $1 AND id = $2 AND owner = $3 AND state = 1
+	RETURNING id
+)
+SELECT 1 / count(*) FROM completed`
+
+// txLook waits for the transaction that has changed the row, if there is one.
+const txLook = `SELECT {seen}, false FROM {records} WHERE scope = $1 AND id = $2 FOR UPDATE`

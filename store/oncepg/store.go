@@ -44,12 +44,14 @@ var (
 // Open returns a store over a database in which [Migrate] has made the tables, or an error that
 // says what stands in the way: the tables are not there, the server takes no writes, is too old, or would
 // forget what it acknowledged. Close must be called when the store is no longer used.
-func Open(ctx context.Context, cfg Config) (*Store, error) {
+func Open(ctx context.Context, cfg Config) (*Store, error) { return open(ctx, cfg, false) }
+
+func open(ctx context.Context, cfg Config, transactional bool) (*Store, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	pool, closePool, err := cfg.connect(ctx)
+	pool, closePool, err := cfg.connect(ctx, transactional)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +64,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // connect returns the pool, and what closes it if it is the store's own.
-func (cfg Config) connect(ctx context.Context) (*pgxpool.Pool, func(), error) {
+func (cfg Config) connect(ctx context.Context, transactional bool) (*pgxpool.Pool, func(), error) {
 	if cfg.Pool != nil {
 		return cfg.Pool, func() {}, nil
 	}
-	pc, err := cfg.poolConfig()
+	pc, err := cfg.poolConfig(transactional)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,15 +164,19 @@ func (s *Store) Complete(
 	if !errors.Is(err, once.ErrLost) {
 		return err
 	}
-	// It may be a repetition: then what stands is the same.
-	rec, loading := s.Load(ctx, k)
+	return s.stands(ctx, k, o, out) // it may be a repetition
+}
+
+// stands returns nil if the operation was completed by this owner with this outcome.
+func (s *Store) stands(ctx context.Context, k once.Key, o once.Owner, out once.Outcome) error {
+	rec, err := s.Load(ctx, k)
 	switch {
-	case loading == nil && rec.State == once.Done && rec.Owner == o && rec.Outcome.Equal(out):
+	case err == nil && rec.State == once.Done && rec.Owner == o && rec.Outcome.Equal(out):
 		return nil
-	case loading == nil || errors.Is(loading, once.ErrNotFound):
+	case err == nil || errors.Is(err, once.ErrNotFound):
 		return once.ErrLost
 	}
-	return loading
+	return err
 }
 
 // completion returns the arguments of the statement complete after the owner.

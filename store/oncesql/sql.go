@@ -58,7 +58,7 @@ func newStatements(d dialect) statements {
 }
 
 // insert claims an absent operation. The fence is the time, so that it is greater than that of
-// a row which was there before and was swept; see free.
+// a row which was there before and was swept; see due.
 const insert = `
 INSERT INTO once_records (scope, id, fingerprint, owner, fence, created, lease_end, forget, expires, state, attempt, failed)
 VALUES (?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0) {or else} {return fence}`
@@ -84,11 +84,9 @@ const complete = `
 UPDATE once_records SET fence = {same fence}, state = 2, failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
 WHERE {owned} {return fence}`
 
-// free is what releases a row. It stays for an hour, as a mark, so that the next claim's fence is
-// greater than its own. After that the time alone has to see to it: the fence of a key may
-// go back only if the clock is set back by more than an hour.
+// free is what releases a row. It stays until it is swept; see due.
 const free = `fence = {same fence}, state = 0, fingerprint = NULL, failed = 0, media_type = NULL, outcome = NULL,
-	expires = {now} + 3600000000`
+	expires = {now}`
 
 const freeOwned = `UPDATE once_records SET {free} WHERE {owned} {return fence}`
 
@@ -108,6 +106,11 @@ ORDER BY id LIMIT ?`
 
 const nextScope = `SELECT MIN(scope) FROM once_records WHERE scope > ?`
 
-// due finds rows that are over, the oldest first.
+// due finds rows that have been over for an hour, the oldest first.
+//
+// Until then a row sees to it that the next claim's fence is greater than its own. After that the
+// time alone has to: the fence of a key goes back only if the clock is set back by more than an hour. And an
+// owner whose commit's reply was lost can find out for an hour that it was carried out, however
+// short the retention.
 const due = `SELECT scope, id FROM once_records
-WHERE expires <= {now} AND expires < 4000000000000000000 ORDER BY expires LIMIT ?`
+WHERE expires <= {now} - 3600000000 AND expires < 4000000000000000000 ORDER BY expires LIMIT ?`

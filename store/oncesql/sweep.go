@@ -11,8 +11,8 @@ import (
 // sweepStep is how many rows are removed in one transaction. It holds their locks meanwhile.
 const sweepStep = 200
 
-// Sweep implements [once.Sweeper]. It also removes the marks that released claims leave for an
-// hour, and counts them.
+// Sweep implements [once.Sweeper]. It removes the rows of records that have been over for an hour,
+// be it that they were released or that their retention is over.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	swept := 0
 	for {
