@@ -1,0 +1,5 @@
+module github.com/oncehq/once/internal/check
+
+go 1.26
+
+require github.com/oncehq/once v0.0.0
