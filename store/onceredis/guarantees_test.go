@@ -53,19 +53,6 @@ func TestHoldNeedsNoExcuseOnOneServerThatSyncs(t *testing.T) {
 	}
 }
 
-func TestNoPromiseOverAFailover(t *testing.T) {
-	t.Parallel()
-	set := servers.RedisSentinel(t, "appendfsync always")
-	for _, dsn := range []string{dsn(set.Master), "redis+sentinel://" + set.Addrs() + "/" + set.Name} {
-		for _, replicas := range []int{0, 2} {
-			s := open(t, onceredis.Config{DSN: dsn, MinReplicas: replicas})
-			if g := s.Guarantees(); g.Crash != once.Survives || g.Failover != once.Lost {
-				t.Errorf("%s, MinReplicas %d: got %+v", dsn, replicas, g)
-			}
-		}
-	}
-}
-
 func TestDoctorFindsWhatHasBecomeDangerous(t *testing.T) {
 	t.Parallel()
 	r := servers.Redis(t, "appendfsync always", "maxmemory 50mb")

@@ -3,7 +3,6 @@ package onceredis_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/servers"
@@ -48,34 +47,6 @@ func TestListKeepsPrefixesAndScopesApart(t *testing.T) {
 			if len(want) > 0 {
 				t.Errorf("prefix %q, scope %q: did not list %d records", prefix, scope, len(want))
 			}
-		}
-	}
-}
-
-func TestListOfAClusterHasTheRecordsOfAllMasters(t *testing.T) {
-	t.Parallel()
-	c := servers.RedisCluster(t)
-	s := open(t, onceredis.Config{DSN: "redis+cluster://" + c.Addrs()})
-	const n = 300
-	want := map[once.Key]bool{}
-	for i, res := range s.ClaimBatch(t.Context(), batch(n, func(i int) string { return fmt.Sprintf("{same}%d", i) })) {
-		ok(t, res.Err)
-		want[res.Record.Key] = true
-		if i%2 == 0 {
-			ok(t, s.Complete(t.Context(), res.Record.Key, res.Record.Owner, result, time.Hour))
-		}
-	}
-	for rec, err := range s.List(t.Context(), listAll) {
-		ok(t, err)
-		delete(want, rec.Key)
-	}
-	if len(want) > 0 {
-		t.Errorf("%d of %d records were not listed", len(want), n)
-	}
-	// Ids with braces are spread like all others.
-	for i, m := range c.Masters {
-		if size := m.Command(t, "DBSIZE"); size == "0" {
-			t.Errorf("master %d has none of %d records", i, n)
 		}
 	}
 }

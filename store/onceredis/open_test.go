@@ -16,14 +16,13 @@ func TestOpenRefusesServersThatAreNotFit(t *testing.T) {
 	master := servers.Redis(t)
 	down := servers.Redis(t)
 	down.Kill()
-	member := servers.RedisCluster(t).Masters[0]
 	for name, c := range map[string]struct{ dsn, want string }{
 		"is not there": {dsn(down), "is the server running"},
 		"is a replica": {
 			dsn(servers.Redis(t, "replicaof "+strings.Replace(master.Addr, ":", " ", 1))), "read-only replica; connect to its master",
 		},
 		"evicts":               {dsn(servers.Redis(t, "maxmemory-policy volatile-lru")), "set maxmemory-policy to noeviction"},
-		"is in a cluster":      {dsn(member), "write redis+cluster://"},
+		"is in a cluster":      {dsn(servers.Redis(t, "cluster-enabled yes")), "write redis+cluster://"},
 		"is no cluster":        {"redis+cluster://" + master.Addr, "write redis://"},
 		"is no sentinel":       {"redis+sentinel://" + master.Addr + "/once", "cannot connect"},
 		"wants a password":     {dsn(servers.Redis(t, "requirepass secret")), "put the password into the DSN"},

@@ -2,8 +2,6 @@ package onceredis_test
 
 import (
 	"maps"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -75,25 +73,16 @@ func TestClaimBatchTravelsTogether(t *testing.T) {
 	for i := range claims {
 		claims[i] = newClaim()
 	}
-	before := reads(t, r)
+	before := info(t, r, "stats", "total_reads_processed")
 	for i, res := range s.ClaimBatch(t.Context(), claims) {
 		if res.Err != nil || !res.Record.Won(claims[i]) {
 			t.Fatalf("claim %d: got %v, error %v", i, res.Record.State, res.Err)
 		}
 	}
 	// The server reads 16 KiB at a time, and its own INFO and a PING may be among them.
-	if n := reads(t, r) - before; n > 20 {
-		t.Errorf("the server had to read %d times for 100 claims", n)
+	if n := info(t, r, "stats", "total_reads_processed") - before; n > 20 {
+		t.Errorf("the server had to read %v times for 100 claims", n)
 	}
-}
-
-// reads returns how often the server has read from a connection.
-func reads(t *testing.T, r *servers.RedisServer) int {
-	t.Helper()
-	_, rest, _ := strings.Cut(r.Command(t, "INFO", "stats"), "total_reads_processed:")
-	n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
-	ok(t, err)
-	return n
 }
 
 // A server that was restarted has forgotten the scripts. It is told again.

@@ -39,26 +39,7 @@ func TestContractOnOneServer(t *testing.T) {
 	oncetest.TestStore(t, o)
 }
 
-func TestContractOnCluster(t *testing.T) {
-	t.Parallel()
-	c := servers.RedisCluster(t)
-	o := options(onceredis.Config{DSN: "redis+cluster://" + c.Addrs()})
-	o.Histories, o.Steps = 1, 200
-	oncetest.TestStore(t, o)
-}
-
-func TestContractOnSentinelWithReplicas(t *testing.T) {
-	t.Parallel()
-	s := servers.RedisSentinel(t)
-	o := options(onceredis.Config{
-		DSN:                "redis+sentinel://" + s.Addrs() + "/" + s.Name,
-		MinReplicas:        2,
-		MinReplicasTimeout: 10 * time.Second,
-	})
-	o.Histories, o.Steps = 1, 200
-	oncetest.TestStore(t, o)
-}
-
+// options are those of the kit, for handles that are opened as often as it wants.
 func options(cfg onceredis.Config) oncetest.Options {
 	return oncetest.Options{
 		Open:   func(t *testing.T) once.Store { return open(t, cfg) },

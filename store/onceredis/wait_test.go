@@ -128,32 +128,6 @@ func TestWaitsShareOneSubscriptionAndLeaveNone(t *testing.T) {
 	ok(t, <-ended2)
 }
 
-// In a Cluster the message stays within the shard, and finds the waiter.
-func TestWaitIsToldInACluster(t *testing.T) {
-	t.Parallel()
-	cluster := servers.RedisCluster(t)
-	cfg := onceredis.Config{DSN: "redis+cluster://" + cluster.Addrs()}
-	s, other := open(t, cfg), open(t, cfg)
-	for range 10 { // keys in several shards
-		c := newClaim()
-		wins(t, s, c)
-		ended := make(chan error, 1)
-		go func() { ended <- s.Wait(t.Context(), c.Key, c.Owner) }()
-		eventually(t, "a node has the subscription", func() bool { return shardSubscribed(t, cluster, c) })
-		ok(t, other.Complete(t.Context(), c.Key, c.Owner, result, time.Hour))
-		ok(t, <-ended)
-	}
-}
-
-func shardSubscribed(t *testing.T, cluster *servers.RedisClusterSet, c once.Claim) bool {
-	for _, n := range cluster.Nodes() {
-		if n.Command(t, "PUBSUB", "SHARDCHANNELS", keyName(c.Key)) != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // eventually asks again and again until it is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
