@@ -57,7 +57,7 @@ func start(names []string) (servers []server, stop func(), err error) {
 		return nil, nil, err
 	}
 	var stops []func()
-	stop = func() {
+	cleanUp := func() {
 		for _, s := range stops {
 			s()
 		}
@@ -65,7 +65,7 @@ func start(names []string) (servers []server, stop func(), err error) {
 	}
 	defer func() {
 		if err != nil {
-			stop()
+			cleanUp()
 		}
 	}()
 	self, err := os.Executable()
@@ -91,7 +91,7 @@ func start(names []string) (servers []server, stop func(), err error) {
 		s.name = name
 		servers = append(servers, s)
 	}
-	return servers, stop, nil
+	return servers, cleanUp, nil
 }
 
 // startProcess starts a process that prints its address in its first line.
@@ -133,7 +133,7 @@ func startGateway(stops *[]func(), dir, store, upstream string) (server, error) 
 	addr := l.Addr().String()
 	l.Close()
 	cmd := exec.Command(binary, "serve", "--listen", addr, "--upstream", "http://"+upstream, "--store", dsn,
-		"--scope", "shared", "--in-doubt", "rerun", "--wait", "10s")
+		"--scope", "shared", "--in-doubt", "rerun", "--wait", "10s", "--admin", "off")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logFile, err := os.Create(filepath.Join(dir, store+".log"))
 	if err != nil {
