@@ -2,6 +2,8 @@ package stores
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 
 	"github.com/oncehq/once"
@@ -17,7 +19,42 @@ func disk() Scheme {
 		Open: func(_ context.Context, dsn string) (once.Store, error) {
 			return oncedisk.Open(oncedisk.Config{Dir: diskPath(dsn)})
 		},
+		Examine: func(_ context.Context, dsn string, say Say) (once.Guarantees, error) {
+			dir := diskPath(dsn)
+			if _, err := os.Stat(dir); err != nil {
+				return once.Guarantees{}, fmt.Errorf("there is no store: %w", err)
+			}
+			r, err := oncedisk.Check(dir)
+			if err == nil {
+				tell(r, say)
+				err = r.Err()
+			}
+			return new(oncedisk.Store).Guarantees(), err
+		},
+		Salvage: func(_ context.Context, dsn, to string, say Say) error {
+			r, err := oncedisk.Salvage(diskPath(dsn), to)
+			if err == nil {
+				say("copied to %s", to)
+				tell(r, say)
+			}
+			return err
+		},
 	}
 }
 
 func diskPath(dsn string) string { return strings.TrimPrefix(dsn, "disk:") }
+
+// tell tells what was found in the directory.
+func tell(r oncedisk.Report, say Say) {
+	say("%d segments, %d bytes, %d entries", r.Segments, r.Bytes, r.Entries)
+	say("records: %d in flight, %d in doubt, %d done, %d over and not yet deleted", r.InFlight, r.InDoubt, r.Done, r.Over)
+	if r.Unfinished {
+		say("the log ends in a batch that was not acknowledged; it goes when the store is opened")
+	}
+	if r.Rescans > 0 {
+		say("%d segments are scanned when the store is opened, which takes longer", r.Rescans)
+	}
+	if n := len(r.Damage); n > 0 {
+		say("damaged stretches: %d", n)
+	}
+}

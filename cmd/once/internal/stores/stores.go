@@ -30,15 +30,18 @@ type Scheme struct {
 	// Examine checks the store and says what it guarantees. It tells what it finds on the way. It
 	// returns guarantees together with an error if something is wrong with a store that is there.
 	// Defaults to opening the store and asking it.
-	Examine func(ctx context.Context, dsn string, say func(format string, args ...any)) (once.Guarantees, error)
+	Examine func(ctx context.Context, dsn string, say Say) (once.Guarantees, error)
 
 	// Salvage copies what is readable of a damaged store to a new directory. Defaults to nothing
 	// that could be done.
-	Salvage func(ctx context.Context, dsn, to string, say func(format string, args ...any)) error
+	Salvage func(ctx context.Context, dsn, to string, say Say) error
 
 	// Migrate creates or updates the schema. Defaults to nothing to be done.
 	Migrate func(ctx context.Context, dsn string) error
 }
+
+// A Say tells people what was found, a line each.
+type Say func(format string, args ...any)
 
 // Schemes returns all kinds of stores.
 func Schemes() []Scheme {
@@ -86,7 +89,7 @@ func Open(ctx context.Context, dsn string) (once.Store, error) {
 }
 
 // Examine checks the store and says what it guarantees, as [Scheme] says.
-func Examine(ctx context.Context, dsn string, say func(format string, args ...any)) (once.Guarantees, error) {
+func Examine(ctx context.Context, dsn string, say Say) (once.Guarantees, error) {
 	s, err := Of(dsn)
 	if err != nil {
 		return once.Guarantees{}, fmt.Errorf("store %w", err)

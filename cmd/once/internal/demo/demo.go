@@ -1,0 +1,167 @@
+// Package demo tells the story of why Once is there: a payments service, customers who retry since
+// they must, a network that loses, delays and repeats, and processes that are killed with kill -9 in
+// the middle of charges. Nothing in it is made up: the processes are real, the killed ones are
+// killed by the operating system, and the figures are counted in the service's ledger.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// Options are what can be chosen.
+type Options struct {
+	Seed    uint64
+	Intents int  // how many customers want to pay for something
+	Open    bool // keep gateway and service up at the end
+}
+
+// ErrBroken says that Once did not keep its promise.
+var ErrBroken = errors.New("with Once something was charged twice, lost, or told wrong; this must not happen, please report the seed")
+
+// Run tells the story on out. It returns [ErrBroken] if it ends badly.
+func Run(ctx context.Context, out io.Writer, o Options) error {
+	fmt.Fprintf(out, `%d customers pay for one thing each at a small payments service. They retry until they know
+that they have paid. The network loses, delays and repeats, and the service is killed with kill -9
+and started again. First without Once, then with it; seed %d.
+
+`, o.Intents, o.Seed)
+	var outcomes [2]outcome
+	for i, name := range []string{"without Once", "with Once"} {
+		r, err := newRun(ctx, name, i == 1, o.Seed, o.Intents)
+		if err != nil {
+			return err
+		}
+		defer r.close()
+		if err := r.play(ctx, out, &outcomes[i]); err != nil {
+			return err
+		}
+		if i == 1 {
+			report(out, outcomes[0], outcomes[1])
+			if o.Open {
+				if err := r.stayOpen(ctx, out); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if !outcomes[1].kept() {
+		return ErrBroken
+	}
+	return nil
+}
+
+// An outcome is what a run came to.
+type outcome struct {
+	intents, requests, troubled int
+	executions, charges         int
+	twice, never                int
+	wrong                       int // customers who were told of a charge that the ledger does not have, or has not for them
+	unsettled                   int
+	doubtful                    int // customers who were told of the doubt
+	resolved                    resolved
+	serviceKills, gatewayKills  int
+	took                        time.Duration
+}
+
+// kept reports whether every intent was charged exactly once, and every customer told so.
+func (o outcome) kept() bool {
+	return o.twice == 0 && o.never == 0 && o.wrong == 0 && o.unsettled == 0 && o.charges == o.intents
+}
+
+// play runs the traffic, has the doubts resolved, and does the accounts.
+func (r *run) play(ctx context.Context, out io.Writer, o *outcome) error {
+	start := time.Now()
+	stop := r.showProgress(out)
+	err := r.traffic(ctx)
+	stop()
+	if err != nil {
+		return err
+	}
+	o.doubtful = int(r.doubtful.Load())
+	if r.gateway != nil {
+		if o.resolved, err = r.resolve(ctx); err != nil {
+			return err
+		}
+		// What starts now is killed by nobody.
+		o.gatewayKills = r.gateway.kills
+	}
+	o.serviceKills = r.service.kills
+	o.took = time.Since(start)
+	return r.account(o)
+}
+
+// account compares what customers were told with the ledger.
+func (r *run) account(o *outcome) error {
+	b, err := balance(ledgerPath(r.dir))
+	if err != nil {
+		return err
+	}
+	o.intents, o.requests, o.troubled = len(r.customers), int(r.network.sent.Load()), int(r.network.troubled.Load())
+	o.executions = b.executions
+	o.charges, o.twice = b.totals()
+	for i := range r.customers {
+		c := &r.customers[i]
+		made := b.charges[intentName(c.intent)]
+		if len(made) == 0 {
+			o.never++
+		}
+		switch {
+		case c.ending != paid:
+			o.unsettled++
+		case len(made) == 0 || !slices.Contains(made, c.charge):
+			o.wrong++
+		}
+	}
+	return nil
+}
+
+// showProgress shows how far the run is, until the function that it returns is called.
+func (r *run) showProgress(out io.Writer) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	live, pause := isTerminal(out), 2*time.Second
+	if live {
+		pause = 100 * time.Millisecond
+	}
+	line := func() {
+		text := fmt.Sprintf("%-12s  %4d of %d customers settled, %d have paid", r.name, r.settled.Load(), len(r.customers), r.paid.Load())
+		if n := r.doubtful.Load(); n > 0 {
+			text += fmt.Sprintf(", %d in doubt", n)
+		}
+		if live {
+			fmt.Fprintf(out, "\r\x1b[K%s", text)
+		} else {
+			fmt.Fprintln(out, text)
+		}
+	}
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-time.After(pause):
+				line()
+			case <-end:
+				line()
+				if live {
+					fmt.Fprintln(out)
+				}
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
