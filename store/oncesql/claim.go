@@ -43,9 +43,7 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 // insert claims an operation of which there is no row. If there is one it returns the zero
 // Record.
 func (s *Store) insert(ctx context.Context, c once.Claim) (once.Record, error) {
-	lease, forget := micros(c.Lease), forgetMicros(c.Forget)
-	fence, err := s.engine.change(ctx, s.sql.insert, []byte(c.Key.Scope), []byte(c.Key.ID),
-		fingerprintBytes(c.Fingerprint), c.Owner[:], lease, forget, lease, forget)
+	fence, err := s.engine.change(ctx, s.sql.insert, insertArgs(c)...)
 	if err != nil || fence == 0 {
 		return once.Record{}, explain(err)
 	}
@@ -57,21 +55,33 @@ func (s *Store) insert(ctx context.Context, c once.Claim) (once.Record, error) {
 }
 
 // contest is for a claim of an operation of which there is a row. It reports whether the record
-// is the answer; otherwise the row has changed, or was changed for the claim, and has to be looked at again.
+// is the answer; otherwise the row has changed, or was changed for the claim, and has to be
+// looked at again.
 func (s *Store) contest(ctx context.Context, c once.Claim, r *row) (once.Record, bool, error) {
-	lease, forget := micros(c.Lease), forgetMicros(c.Forget)
-	k := []any{[]byte(c.Key.Scope), []byte(c.Key.ID), r.fence}
 	switch {
 	case r.over():
-		_, err := s.engine.change(ctx, s.sql.reclaim, append([]any{
-			fingerprintBytes(c.Fingerprint), c.Owner[:], lease, forget, lease, forget}, k...)...)
+		_, err := s.engine.change(ctx, s.sql.reclaim, reclaimArgs(c, r)...)
 		return once.Record{}, false, explain(err)
 	case !r.matches(c.Fingerprint):
 		return once.Record{}, true, once.ErrMismatch
 	case r.inDoubt() && !r.ownedBy(c.Owner) && r.attempt < c.Takeover:
-		_, err := s.engine.change(ctx, s.sql.takeOver, append([]any{
-			c.Owner[:], lease, forget, lease, forget}, k...)...)
+		_, err := s.engine.change(ctx, s.sql.takeOver, takeOverArgs(c, r)...)
 		return once.Record{}, false, explain(err)
 	}
 	return r.record(c.Key), true, nil
+}
+
+func insertArgs(c once.Claim) []any {
+	lease, forget := micros(c.Lease), forgetMicros(c.Forget)
+	return []any{[]byte(c.Key.Scope), []byte(c.Key.ID),
+		fingerprintBytes(c.Fingerprint), c.Owner[:], lease, forget, lease, forget}
+}
+
+func reclaimArgs(c once.Claim, seen *row) []any {
+	return append([]any{fingerprintBytes(c.Fingerprint)}, takeOverArgs(c, seen)...)
+}
+
+func takeOverArgs(c once.Claim, seen *row) []any {
+	lease, forget := micros(c.Lease), forgetMicros(c.Forget)
+	return []any{c.Owner[:], lease, forget, lease, forget, []byte(c.Key.Scope), []byte(c.Key.ID), seen.fence}
 }

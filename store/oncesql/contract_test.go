@@ -2,6 +2,7 @@ package oncesql_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncetest"
@@ -20,5 +21,22 @@ func TestContract(t *testing.T) {
 				return open(t, cfg)
 			},
 		})
+	})
+}
+
+// Two handles are tested in TestTransactionalHandles: what one has claimed only that one can
+// complete, which the kit does not know. Nor does it know a database in which only one operation
+// runs at a time; so SQLite is left to the other tests.
+func TestTransactionalContract(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, mariadbConfig(t))
+	cfg.LockWait, cfg.MaxConns = time.Second, 80
+	oncetest.TestStore(t, oncetest.Options{
+		Transactional: true,
+		Open:          func(t *testing.T) once.Store { return openTransactional(t, cfg) },
+		Reopen: func(t *testing.T, s once.Store) once.Store {
+			ok(t, s.(*oncesql.Transactional).Close())
+			return openTransactional(t, cfg)
+		},
 	})
 }

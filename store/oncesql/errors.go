@@ -44,9 +44,12 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// endsTransaction reports whether SQLite undoes not only the statement after this error
+// endsTransaction reports whether the engine undoes not only the statement after this error
 // (https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
 func endsTransaction(err error) bool {
+	if mysqlNumber(err) == mysqlDeadlock {
+		return true
+	}
 	switch sqliteCode(err) {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT,
 		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
@@ -85,3 +88,13 @@ func noTable(err error) bool {
 	return mysqlNumber(err) == mysqlNoSuchTable ||
 		sqliteCode(err) == sqlite3.SQLITE_ERROR && strings.Contains(err.Error(), "no such table")
 }
+
+// isYielding reports whether a transaction was rolled back only because of another one, so that
+// it may be tried again as a whole.
+func isYielding(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
+
+// isLockTimeout reports whether a statement has waited long enough for another transaction's lock.
+func isLockTimeout(err error) bool { return mysqlNumber(err) == mysqlLockWaitTimeout }
+
+// isBusy reports whether another process is writing to a SQLite database.
+func isBusy(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_BUSY }

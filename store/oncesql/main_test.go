@@ -120,3 +120,12 @@ func ok(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// openTransactional is open for a transactional store.
+func openTransactional(t testing.TB, cfg oncesql.Config) *oncesql.Transactional {
+	t.Helper()
+	s, err := oncesql.OpenTransactional(t.Context(), cfg)
+	ok(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +25,8 @@ var mysqlDialect = dialect{
 	// rows is no proof, as it depends on the connection's flags whether a row
 	// that stays as it is counts.
 	setFence: func(value string) string { return "LAST_INSERT_ID(" + value + ")" },
+
+	forUpdate: " FOR UPDATE",
 }
 
 // driverPacket is the size of the largest packet that the driver sends.
@@ -33,8 +37,10 @@ const mysqlTries = 10
 
 // mysqlEngine is a server of MySQL's or MariaDB's. Each statement is a transaction of its own.
 type mysqlEngine struct {
+	config    *mysql.Config
 	db        *sql.DB
-	maxPacket int // set by inspect
+	operating *sql.DB // nil: not for transactional use
+	maxPacket int     // set by inspect
 }
 
 func openMySQL(cfg Config) (engine, error) {
@@ -42,16 +48,24 @@ func openMySQL(cfg Config) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	db, err := mysqlPool(mc, cfg.MaxConns)
+	if err != nil {
+		return nil, err
+	}
+	return &mysqlEngine{config: mc, db: db}, nil
+}
+
+func mysqlPool(mc *mysql.Config, conns int) (*sql.DB, error) {
 	connector, err := mysql.NewConnector(mc)
 	if err != nil {
 		return nil, fmt.Errorf("oncesql: config: DSN: %w", err)
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(cfg.MaxConns)
-	db.SetMaxIdleConns(cfg.MaxConns)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
 	// Servers and proxies drop connections that are idle for long.
 	db.SetConnMaxIdleTime(3 * time.Minute)
-	return &mysqlEngine{db: db}, nil
+	return db, nil
 }
 
 // mysqlConfig translates the URL into the driver's terms.
@@ -89,7 +103,55 @@ func (e *mysqlEngine) scheme() string   { return "mysql" }
 func (e *mysqlEngine) dialect() dialect { return mysqlDialect }
 func (e *mysqlEngine) reader() *sql.DB  { return e.db }
 func (e *mysqlEngine) looksFirst() bool { return false }
-func (e *mysqlEngine) close() error     { return e.db.Close() }
+func (e *mysqlEngine) moment() int64    { return 0 }
+
+func (e *mysqlEngine) close() error {
+	err := e.db.Close()
+	if e.operating != nil {
+		err = errors.Join(err, e.operating.Close())
+	}
+	return err
+}
+
+// openOperations makes the connections for the transactions of operations. They never commit by
+// themselves: after a deadlock the server has rolled the transaction back, and would otherwise
+// commit each of the statements that may follow.
+func (e *mysqlEngine) openOperations(cfg Config) error {
+	mc := e.config.Clone()
+	mc.Params = maps.Clone(mc.Params)
+	if mc.Params == nil {
+		mc.Params = make(map[string]string)
+	}
+	seconds := (cfg.LockWait + time.Second - 1) / time.Second
+	mc.Params["autocommit"] = "0"
+	mc.Params["innodb_lock_wait_timeout"] = strconv.Itoa(int(seconds))
+	var err error
+	e.operating, err = mysqlPool(mc, cfg.MaxConns)
+	return err
+}
+
+func (e *mysqlEngine) operations() *sql.DB { return e.operating }
+
+// end uses statements, as those of the driver's own are not bounded by a context.
+func (e *mysqlEngine) end(ctx context.Context, tx *sql.Tx, commit bool) error {
+	verb := "ROLLBACK"
+	if commit {
+		verb = "COMMIT"
+	}
+	_, err := tx.ExecContext(ctx, verb)
+	return err
+}
+
+func (e *mysqlEngine) changeIn(ctx context.Context, tx *sql.Tx, statement string, args ...any) (int64, error) {
+	res, err := tx.ExecContext(ctx, statement, args...)
+	switch {
+	case err == nil:
+		return res.LastInsertId()
+	case mysqlNumber(err) == mysqlDuplicate:
+		return 0, nil
+	}
+	return 0, err
+}
 
 // maxOutcome leaves room for the escapes of an outcome that is all quotes.
 func (e *mysqlEngine) maxOutcome() int { return (e.maxPacket - 8<<10) / 2 }

@@ -21,6 +21,8 @@ type dialect struct {
 	// Both make a statement return the fence of the row that it changed; a dialect needs one.
 	setFence func(string) string // around what the fence is set to
 	fence    string              // at the end of the statement
+
+	forUpdate string // at the end of a SELECT: wait for a transaction that has changed the row
 }
 
 // statements are the store's, each one step of the contract's, atomic by itself. Those that
@@ -33,6 +35,7 @@ type statements struct {
 	renew, complete, free, forget string
 	load, list, nextScope         string
 	due                           string
+	txComplete, txFree, txLook    string
 }
 
 // seen are the columns of [row], in its order.
@@ -46,7 +49,7 @@ func newStatements(d dialect) statements {
 	parts := strings.NewReplacer("{seen}", seen, "{owned}", owned, "{free}", free)
 	words := strings.NewReplacer(
 		"{now}", d.now, "{or else}", d.orElse, "{return fence}", d.fence,
-		"{time}", d.setFence(d.now), "{same fence}", d.setFence("fence"),
+		"{time}", d.setFence(d.now), "{same fence}", d.setFence("fence"), "{this fence}", d.setFence("?"),
 		"{greater fence}", d.setFence(d.greatest+"(fence + 1, "+d.now+")"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
@@ -54,6 +57,7 @@ func newStatements(d dialect) statements {
 		insert: of(insert), reclaim: of(reclaim), takeOver: of(takeOver),
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), list: of(list), nextScope: nextScope, due: of(due),
+		txComplete: of(txComplete), txFree: of(txFree), txLook: of(load + d.forUpdate),
 	}
 }
 
@@ -114,3 +118,13 @@ const nextScope = `SELECT MIN(scope) FROM once_records WHERE scope > ?`
 // short the retention.
 const due = `SELECT scope, id FROM once_records
 WHERE expires <= {now} - 3600000000 AND expires < 4000000000000000000 ORDER BY expires LIMIT ?`
+
+// In an operation's transaction, whose fence is not yet in the row.
+const txComplete = `
+UPDATE once_records SET fence = {this fence}, state = 2, failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
+WHERE scope = ? AND id = ? AND owner = ? AND state = 1 {return fence}`
+
+const txFree = `
+UPDATE once_records SET fence = {this fence}, state = 0, fingerprint = NULL, failed = 0, media_type = NULL,
+	outcome = NULL, expires = {now}
+WHERE scope = ? AND id = ? AND owner = ? AND state = 1 {return fence}`

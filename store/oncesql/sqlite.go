@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -30,8 +31,10 @@ var sqliteDialect = dialect{
 // sees what was committed before it began. SQLite lets one write at a time; the writer makes
 // use of that and commits for many at once.
 type sqliteEngine struct {
-	reading *sql.DB
-	writer  *writer
+	path, mode string
+	reading    *sql.DB
+	writer     *writer
+	operating  *sql.DB // nil: not for transactional use
 }
 
 func openSQLite(cfg Config, create bool) (engine, error) {
@@ -47,7 +50,7 @@ func openSQLite(cfg Config, create bool) (engine, error) {
 	if create {
 		mode = "rwc"
 	}
-	e := new(sqliteEngine)
+	e := &sqliteEngine{path: path, mode: mode}
 	var err error
 	if e.reading, err = sql.Open("sqlite", sqliteDSN(cfg, path, mode, "query_only(1)")); err != nil {
 		return nil, fmt.Errorf("oncesql: no reader: %w", err)
@@ -80,6 +83,38 @@ func (e *sqliteEngine) dialect() dialect { return sqliteDialect }
 func (e *sqliteEngine) reader() *sql.DB  { return e.reading }
 func (e *sqliteEngine) looksFirst() bool { return true }
 
+// openOperations makes the connection for the transactions of operations. A transaction has the right
+// to write from its start, as others would fail if they first read and then write.
+func (e *sqliteEngine) openOperations(cfg Config) error {
+	cfg.Timeout = cfg.LockWait
+	db, err := sql.Open("sqlite", sqliteDSN(cfg, e.path, e.mode))
+	if err != nil {
+		return fmt.Errorf("oncesql: no connection for operations: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	e.operating = db
+	return nil
+}
+
+func (e *sqliteEngine) operations() *sql.DB { return e.operating }
+func (e *sqliteEngine) moment() int64       { return time.Now().UnixMicro() }
+
+func (e *sqliteEngine) end(_ context.Context, tx *sql.Tx, commit bool) error {
+	if commit {
+		return tx.Commit()
+	}
+	return tx.Rollback()
+}
+
+func (e *sqliteEngine) changeIn(ctx context.Context, tx *sql.Tx, statement string, args ...any) (int64, error) {
+	var fence int64
+	err := tx.QueryRowContext(ctx, statement, args...).Scan(&fence)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return fence, err
+}
+
 // maxOutcome is less than the engine's own limit, a billion bytes for a row.
 func (e *sqliteEngine) maxOutcome() int { return 256 << 20 }
 
@@ -101,7 +136,11 @@ func (e *sqliteEngine) sweep(ctx context.Context, st *statements, limit int) (in
 }
 
 func (e *sqliteEngine) close() error {
-	return errors.Join(e.writer.close(), e.reading.Close())
+	errs := []error{e.writer.close(), e.reading.Close()}
+	if e.operating != nil {
+		errs = append(errs, e.operating.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (e *sqliteEngine) alone(ctx context.Context, f func(*sql.Conn) error) error {

@@ -47,6 +47,22 @@ type engine interface {
 	// statement changed nothing. When it returns, the change is as durable as the engine makes it.
 	change(ctx context.Context, statement string, args ...any) (int64, error)
 
+	// openOperations makes what the rest is about: transactions of operations.
+	openOperations(cfg Config) error
+
+	// operations are the connections for them. In no case does a statement take effect by itself
+	// after the engine has rolled a transaction back.
+	operations() *sql.DB
+
+	// changeIn is change in a transaction.
+	changeIn(ctx context.Context, tx *sql.Tx, statement string, args ...any) (int64, error)
+
+	// end commits a transaction or rolls it back.
+	end(ctx context.Context, tx *sql.Tx, commit bool) error
+
+	// moment is the time in microseconds, if the engine's own is coarser than that; else zero.
+	moment() int64
+
 	// looksFirst says that to look for a row costs less than to try and fail to insert it.
 	looksFirst() bool
 
@@ -156,14 +172,10 @@ func (s *Store) Renew(ctx context.Context, k once.Key, o once.Owner, lease time.
 func (s *Store) Complete(
 	ctx context.Context, k once.Key, o once.Owner, out once.Outcome, retention time.Duration,
 ) error {
-	if most := s.engine.maxOutcome(); len(out.Data) > most {
-		return fmt.Errorf("oncesql: outcome has %d bytes, at most %d are kept: %w",
-			len(out.Data), most, once.ErrTooLarge)
+	err := s.fits(out)
+	if err != nil {
+		return err
 	}
-	if len(out.Type) > maxType {
-		return fmt.Errorf("oncesql: outcome's media type has %d bytes; at most %d are allowed", len(out.Type), maxType)
-	}
-	var err error
 	if retention <= 0 {
 		err = s.owners(ctx, s.sql.free, k, o)
 	} else {
@@ -172,15 +184,31 @@ func (s *Store) Complete(
 	if !errors.Is(err, once.ErrLost) {
 		return err
 	}
-	// It may be a repetition: then what stands is the same.
-	rec, loading := s.Load(ctx, k)
+	return s.stands(ctx, k, o, out) // it may be a repetition
+}
+
+// fits returns nil if the outcome can be kept.
+func (s *Store) fits(out once.Outcome) error {
+	if most := s.engine.maxOutcome(); len(out.Data) > most {
+		return fmt.Errorf("oncesql: outcome has %d bytes, at most %d are kept: %w",
+			len(out.Data), most, once.ErrTooLarge)
+	}
+	if len(out.Type) > maxType {
+		return fmt.Errorf("oncesql: outcome's media type has %d bytes; at most %d are allowed", len(out.Type), maxType)
+	}
+	return nil
+}
+
+// stands returns nil if the operation was completed by this owner with this outcome.
+func (s *Store) stands(ctx context.Context, k once.Key, o once.Owner, out once.Outcome) error {
+	rec, err := s.Load(ctx, k)
 	switch {
-	case loading == nil && rec.State == once.Done && rec.Owner == o && rec.Outcome.Equal(out):
+	case err == nil && rec.State == once.Done && rec.Owner == o && rec.Outcome.Equal(out):
 		return nil
-	case loading == nil || errors.Is(loading, once.ErrNotFound):
+	case err == nil || errors.Is(err, once.ErrNotFound):
 		return once.ErrLost
 	}
-	return loading
+	return err
 }
 
 // Release implements [once.Store].
@@ -215,14 +243,15 @@ func (s *Store) look(ctx context.Context, k once.Key) (*row, error) {
 	return r, explain(err)
 }
 
-// Forget implements [once.Forgetter].
+// Forget implements [once.Forgetter]. It looks first: MySQL would wait for another transaction's
+// lock even on a row that is not the one to be forgotten.
 func (s *Store) Forget(ctx context.Context, k once.Key, o once.Owner) error {
-	err := s.owners(ctx, s.sql.forget, k, o)
-	if !errors.Is(err, once.ErrLost) {
+	rec, err := s.Load(ctx, k)
+	switch {
+	case err != nil:
 		return err
+	case rec.Owner != o:
+		return once.ErrLost
 	}
-	if _, loading := s.Load(ctx, k); loading != nil {
-		return loading // not found, or unknown
-	}
-	return once.ErrLost
+	return s.owners(ctx, s.sql.forget, k, o)
 }
