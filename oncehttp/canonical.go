@@ -1,6 +1,10 @@
 package oncehttp
 
-import "slices"
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
 
 // maxDepth is how deep a JSON document may be nested to be canonicalised.
 const maxDepth = 500
@@ -16,14 +20,15 @@ const maxDepth = 500
 type canonicalizer struct {
 	src, dst []byte
 	pos      int      // in src
+	run      int      // in src; from here to pos it is still to be copied to dst
 	members  []member // of the objects that are being read, innermost last
 	spare    []byte
 }
 
 // A member is a field of an object.
 type member struct {
-	name, nameEnd int // in src
-	start, end    int // in dst: of the name, and after the comma behind the value
+	name, nameEnd int // in src, without the quotes
+	start, end    int // in dst
 }
 
 // canonical appends the canonical form of doc to dst, without what is left out. ok is false if
@@ -32,10 +37,11 @@ type member struct {
 // if it has a name that is not plain ASCII, of which it is hard to say. Then dst is returned as it
 // was.
 func (c *canonicalizer) canonical(dst, doc []byte, left *omission) (result []byte, ok bool) {
-	c.src, c.dst, c.pos, c.members = doc, dst, 0, c.members[:0]
+	c.src, c.dst, c.pos, c.run, c.members = doc, dst, 0, 0, c.members[:0]
 	ok = c.value(left, 0)
 	c.space()
 	ok = ok && c.pos == len(doc)
+	c.copyRun()
 	result = c.dst
 	c.src, c.dst = nil, nil
 	if !ok {
@@ -44,19 +50,44 @@ func (c *canonicalizer) canonical(dst, doc []byte, left *omission) (result []byt
 	return result, true
 }
 
+// copyRun copies what was read to dst.
+func (c *canonicalizer) copyRun() {
+	c.dst = append(c.dst, c.src[c.run:c.pos]...)
+	c.run = c.pos
+}
+
+// at is where in dst the next byte of src will be.
+func (c *canonicalizer) at() int { return len(c.dst) + c.pos - c.run }
+
+// cut removes from dst what starts there.
+func (c *canonicalizer) cut(at int) {
+	c.copyRun()
+	c.dst = c.dst[:at]
+}
+
+// space skips white space.
 func (c *canonicalizer) space() {
+	c.copyRun()
 	for c.pos < len(c.src) {
 		switch c.src[c.pos] {
 		case ' ', '\t', '\n', '\r':
 			c.pos++
-		default:
-			return
+			continue
 		}
+		break
 	}
+	c.run = c.pos
 }
 
 // next skips white space and returns the byte after it, or 0.
 func (c *canonicalizer) next() byte {
+	if c.pos < len(c.src) && c.src[c.pos] > ' ' {
+		return c.src[c.pos]
+	}
+	return c.nextAfterSpace()
+}
+
+func (c *canonicalizer) nextAfterSpace() byte {
 	c.space()
 	if c.pos == len(c.src) {
 		return 0
@@ -66,15 +97,15 @@ func (c *canonicalizer) next() byte {
 
 func (c *canonicalizer) value(left *omission, depth int) bool {
 	switch b := c.next(); {
-	case b == '{':
-		return depth < maxDepth && c.object(left, depth)
-	case b == '[':
-		return depth < maxDepth && c.array(left, depth)
 	case b == '"':
 		_, ok := c.text()
 		return ok
 	case b == '-' || isDigit(b):
 		return c.number()
+	case b == '{':
+		return depth < maxDepth && c.object(left, depth)
+	case b == '[':
+		return depth < maxDepth && c.array(left, depth)
 	case b == 't':
 		return c.word("true")
 	case b == 'f':
@@ -89,34 +120,51 @@ func (c *canonicalizer) word(w string) bool {
 	if len(c.src)-c.pos < len(w) || string(c.src[c.pos:c.pos+len(w)]) != w {
 		return false
 	}
-	c.dst = append(c.dst, w...)
 	c.pos += len(w)
 	return true
 }
 
-// text copies a string and reports whether it is ASCII without escapes.
+// text reads a string and reports whether it is ASCII without escapes.
 func (c *canonicalizer) text() (plain, ok bool) {
 	plain = true
-	for i := c.pos + 1; i < len(c.src); i++ {
-		switch b := c.src[i]; {
+	src := c.src
+	for i := c.pos + 1; ; i++ {
+		for i+8 <= len(src) {
+			n := ordinary(binary.LittleEndian.Uint64(src[i:]))
+			if i += n; n < 8 {
+				break
+			}
+		}
+		if i >= len(src) {
+			return false, false
+		}
+		switch b := src[i]; {
 		case b == '"':
-			c.dst = append(c.dst, c.src[c.pos:i+1]...)
 			c.pos = i + 1
 			return plain, true
-		case b >= 0x80:
-			plain = false
+		case b < ' ':
+			return false, false
 		case b == '\\':
-			plain = false
-			n := escape(c.src[i:])
+			n := escape(src[i:])
 			if n == 0 {
 				return false, false
 			}
 			i += n - 1
-		case b < ' ':
-			return false, false
+			plain = false
+		case b >= 0x80:
+			plain = false
 		}
 	}
-	return false, false
+}
+
+// ordinary returns how many of the eight bytes, from the lowest, come before one that is a quote, a
+// backslash, a control character, or not ASCII. It looks at all of them at once; see "Determine
+// if a word has a byte less than n" in Sean Eron Anderson, Bit Twiddling Hacks.
+func ordinary(w uint64) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^ones*'"', w^ones*'\\'
+	special := (w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash | w
+	return bits.TrailingZeros64(special&tops) / 8
 }
 
 // escape returns the length of the escape that s starts with, or 0.
@@ -142,7 +190,6 @@ func escape(s []byte) int {
 }
 
 func (c *canonicalizer) number() bool {
-	start := c.pos
 	if c.src[c.pos] == '-' {
 		c.pos++
 	}
@@ -165,7 +212,6 @@ func (c *canonicalizer) number() bool {
 			return false
 		}
 	}
-	c.dst = append(c.dst, c.src[start:c.pos]...)
 	return true
 }
 
@@ -178,31 +224,25 @@ func (c *canonicalizer) digits() int {
 }
 
 func (c *canonicalizer) array(left *omission, depth int) bool {
-	c.dst = append(c.dst, '[')
 	c.pos++
 	if c.next() == ']' {
 		c.pos++
-		c.dst = append(c.dst, ']')
 		return true
 	}
 	for i := 0; ; i++ {
-		start := len(c.dst)
-		if i > 0 {
-			c.dst = append(c.dst, ',')
-		}
 		below := left.element(i)
+		start := c.at()
 		if !c.value(below, depth+1) {
 			return false
 		}
 		if below != nil && below.all {
-			c.dst = c.dst[:start] // the comma after it stays, so that elements keep their places
+			c.cut(start) // the comma after it stays, so that elements keep their places
 		}
 		switch c.next() {
 		case ',':
 			c.pos++
 		case ']':
 			c.pos++
-			c.dst = append(c.dst, ']')
 			return true
 		default:
 			return false
@@ -211,15 +251,13 @@ func (c *canonicalizer) array(left *omission, depth int) bool {
 }
 
 func (c *canonicalizer) object(left *omission, depth int) bool {
-	c.dst = append(c.dst, '{')
 	c.pos++
-	base, start := len(c.members), len(c.dst)
+	base, start := len(c.members), c.at()
 	if c.next() == '}' {
 		c.pos++
-		c.dst = append(c.dst, '}')
 		return true
 	}
-	for {
+	for fields := 1; ; fields++ {
 		if !c.member(left, depth) {
 			return false
 		}
@@ -228,78 +266,86 @@ func (c *canonicalizer) object(left *omission, depth int) bool {
 			c.pos++
 		case '}':
 			c.pos++
-			return c.close(base, start)
+			complete := len(c.members)-base == fields
+			return c.sort(base, start, complete)
 		default:
 			return false
 		}
 	}
 }
 
-// member copies a field, followed by a comma, and notes where it is.
+// member reads a field and notes where it is, unless it is left out.
 func (c *canonicalizer) member(left *omission, depth int) bool {
-	m := member{start: len(c.dst)}
 	if c.next() != '"' {
 		return false
 	}
-	nameAt := c.pos
+	m := member{name: c.pos + 1, start: c.at()}
 	if plain, ok := c.text(); !ok || !plain {
 		return false
 	}
-	m.name, m.nameEnd = nameAt+1, c.pos-1
+	m.nameEnd = c.pos - 1
 	if c.next() != ':' {
 		return false
 	}
 	c.pos++
-	c.dst = append(c.dst, ':')
 	below := left.field(c.src[m.name:m.nameEnd])
 	if !c.value(below, depth+1) {
 		return false
 	}
-	if below != nil && below.all {
-		c.dst = c.dst[:m.start]
-		return true
+	if below == nil || !below.all {
+		m.end = c.at()
+		c.members = append(c.members, m)
 	}
-	c.dst = append(c.dst, ',')
-	m.end = len(c.dst)
-	c.members = append(c.members, m)
 	return true
 }
 
-// close puts the fields of the object whose text starts there in dst in order.
-func (c *canonicalizer) close(base, start int) bool {
+// sort puts the fields of the object in order whose first one starts there in dst. complete: none
+// was left out.
+func (c *canonicalizer) sort(base, start int, complete bool) bool {
 	members := c.members[base:]
 	c.members = c.members[:base]
-	if len(members) == 0 {
-		c.dst = append(c.dst, '}')
+	ordered := complete
+	for i := 1; i < len(members) && ordered; i++ {
+		switch n := c.compare(members[i-1], members[i]); {
+		case n == 0:
+			return false
+		case n > 0:
+			ordered = false
+		}
+	}
+	if ordered {
 		return true
 	}
-	src := c.src
-	compare := func(a, b member) int {
-		return compareFold(src[a.name:a.nameEnd], src[b.name:b.nameEnd])
-	}
-	if !slices.IsSortedFunc(members, compare) {
-		slices.SortFunc(members, compare)
-		c.spare = append(c.spare[:0], c.dst[start:]...)
-		c.dst = c.dst[:start]
-		for _, m := range members {
-			c.dst = append(c.dst, c.spare[m.start-start:m.end-start]...)
+	slices.SortFunc(members, c.compare)
+	c.copyRun()
+	c.spare = append(c.spare[:0], c.dst[start:]...)
+	c.dst = c.dst[:start]
+	for i, m := range members {
+		if i > 0 {
+			c.dst = append(c.dst, ',')
+			if c.compare(members[i-1], m) == 0 {
+				return false
+			}
 		}
+		c.dst = append(c.dst, c.spare[m.start-start:m.end-start]...)
 	}
-	for i := 1; i < len(members); i++ {
-		if compare(members[i-1], members[i]) == 0 {
-			return false
-		}
-	}
-	c.dst[len(c.dst)-1] = '}' // instead of the last comma
+	c.dst = append(c.dst, '}')
 	return true
+}
+
+// compare orders by name.
+func (c *canonicalizer) compare(a, b member) int {
+	return compareFold(c.src[a.name:a.nameEnd], c.src[b.name:b.nameEnd])
 }
 
 // compareFold compares without regard to the case of letters, so that names which encoding/json
 // takes for the same are equal.
 func compareFold(a, b []byte) int {
 	for i := range min(len(a), len(b)) {
-		if x, y := lower(a[i]), lower(b[i]); x != y {
-			return int(x) - int(y)
+		if a[i] != b[i] {
+			if x, y := lower(a[i]), lower(b[i]); x != y {
+				return int(x) - int(y)
+			}
 		}
 	}
 	return len(a) - len(b)

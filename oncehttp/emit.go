@@ -45,7 +45,5 @@ func (rec *recorder) emit() {
 func (rec *recorder) resetHeader() {
 	h := rec.w.Header()
 	clear(h)
-	for name, values := range rec.entry {
-		h[name] = values
-	}
+	maps.Copy(h, rec.entry.Clone())
 }

@@ -24,7 +24,6 @@ type exchange struct {
 	fp      once.Fingerprint
 	body    []byte // of the request, never written to; nil: there is none, or it was not read
 	scratch *scratch
-	first   turn // memory for it
 }
 
 // pass lets the request through unguarded.
@@ -49,11 +48,14 @@ func (x *exchange) returned(r *http.Request) {
 
 // guard claims the operation and runs the handler, or answers with what others came to.
 func (x *exchange) guard() {
+	if a, ok := once.FromContext(x.r.Context()); ok && a.Key() == x.key {
+		x.pass() // this is the operation: the handler is wrapped twice
+		return
+	}
 	var entry http.Header
 	if h := x.w.Header(); len(h) > 0 {
 		entry = h.Clone()
 	}
-	t := &x.first
 	for run := 0; ; run++ {
 		a, err := x.begin()
 		if err != nil {
@@ -64,10 +66,8 @@ func (x *exchange) guard() {
 			x.replay(out)
 			return
 		}
-		if run > 0 {
-			t = new(turn)
-			x.scratch.reset()
-		}
+		x.scratch.reset()
+		t := new(turn)
 		err = t.take(x, a, entry)
 		if err == nil {
 			return

@@ -164,6 +164,9 @@ func (res *response) length() (length int, implied bool) {
 
 // declaredLength returns the value of a Content-Length field, or -1.
 func declaredLength(s string) int64 {
+	if s == "" {
+		return -1 // the usual case, and errors cost memory
+	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
 		return -1

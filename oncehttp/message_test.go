@@ -150,7 +150,7 @@ func FuzzParseMessage(f *testing.F) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\nX-A: 2\r\n\r\nhello",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 299 \r\n\r\n", "HTTP/1.1 200 OK\n\nx", "HTTP/1.0 200 OK\r\n\r\n",
+		"HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 299 \r\n\r\n", "HTTP/1.1 200 OK\n\nx", "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 \n\r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}

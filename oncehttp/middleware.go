@@ -142,7 +142,7 @@ func (x *exchange) describe() bool {
 			return x.refuse(ProblemScopeRefused, nil)
 		}
 	}
-	x.key.Scope = OperationScope(r.Method, m.cfg.Route(r), principal)
+	x.key.Scope = x.scratch.operationScope(r.Method, m.cfg.Route(r), principal)
 	if m.cfg.Fingerprint == nil {
 		x.fp = fingerprint(&x.scratch.digest, r, x.body, m.left)
 	} else {

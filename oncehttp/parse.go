@@ -48,9 +48,10 @@ func parseOwn(data []byte, fields []field) (p parsedMessage, ok bool) {
 	head := string(data[:end+2])
 	p.body = data[end+4:]
 	_, lines, _ := strings.Cut(head, crlf)
+	ends := strings.Count(head, crlf)
 	p.fields = fields
-	p.values = make([]string, 0, strings.Count(lines, crlf)+2) // room for the marks of a replay
-	if p.status < 100 || !p.appendFields(lines, 0) {
+	p.values = make([]string, 0, ends+1) // room for the marks of a replay
+	if p.status < 100 || strings.Count(head, "\r") != ends || strings.Count(head, "\n") != ends || !p.appendFields(lines, 0) {
 		return p, false
 	}
 	p.header = len(p.fields)
@@ -63,7 +64,7 @@ func (p *parsedMessage) appendFields(lines string, start int) bool {
 	for lines != "" {
 		line, rest, ok := strings.Cut(lines, crlf)
 		name, value, found := strings.Cut(line, ": ")
-		if !ok || !found || !isToken(name) || strings.ContainsAny(value, "\r\n") {
+		if !ok || !found || !isToken(name) {
 			return false
 		}
 		lines = rest
@@ -109,7 +110,9 @@ func (p *parsedMessage) unchunk() bool {
 		p.body, rest = rest[:size], rest[size+5:]
 	}
 	trailers, ok := bytes.CutSuffix(rest, []byte(crlf))
-	return ok && p.appendFields(string(trailers), p.header)
+	ends := bytes.Count(trailers, []byte(crlf))
+	return ok && bytes.Count(trailers, []byte("\r")) == ends && bytes.Count(trailers, []byte("\n")) == ends &&
+		p.appendFields(string(trailers), p.header)
 }
 
 // parseForeign parses a response message that somebody else wrote.

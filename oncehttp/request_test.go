@@ -143,6 +143,19 @@ func TestOperationScopeIsInjective(t *testing.T) {
 	}
 }
 
+func TestHandlerThatIsWrappedTwice(t *testing.T) {
+	h := &counter{next: func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }}
+	m := newMiddleware(t, oncehttp.Config{})
+	guarded := m.Wrap(m.Wrap(h))
+	first := do(guarded, call{key: "k", body: "hello"})
+	first.wantStatus(t, 200)
+	do(guarded, call{key: "k", body: "hello"}).wantReplayOf(t, first)
+	if first.body != "hello" {
+		t.Errorf("body is %q", first.body)
+	}
+	h.wantRuns(t, 1)
+}
+
 func TestRoute(t *testing.T) {
 	h := created()
 	m := newMiddleware(t, oncehttp.Config{Route: func(r *http.Request) string { return r.Pattern }})

@@ -21,7 +21,11 @@ const maxScope = once.MaxScope - 16
 // a scope is replaced by its digest.
 func OperationScope(method, route, principal string) string {
 	var stack [once.MaxScope]byte
-	b := append(stack[:0], method...) // a token, so that it has no space
+	return string(appendScope(stack[:0], method, route, principal))
+}
+
+func appendScope(b []byte, method, route, principal string) []byte {
+	b = append(b, method...) // a token, so that it has no space
 	b = append(b, ' ')
 	named := len(b)
 	b = strconv.AppendInt(b, int64(len(route)), 10)
@@ -34,7 +38,7 @@ func OperationScope(method, route, principal string) string {
 		b = append(b[:min(named, maxScope/2)], "sha256:"...) // no number, so that it is no scope of the other form
 		b = hex.AppendEncode(b, sum[:])
 	}
-	return string(b)
+	return b
 }
 
 var (

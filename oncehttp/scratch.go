@@ -1,6 +1,10 @@
 package oncehttp
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/oncehq/once"
+)
 
 // maxPooled is the size up to which memory is kept for the next request, in bytes.
 const maxPooled = 64 << 10
@@ -13,6 +17,7 @@ type scratch struct {
 	head    []byte // of the message that is recorded
 	actions []action
 	header  snapshot
+	scope   string // the last one
 }
 
 func (m *Middleware) getScratch() *scratch { return m.scratches.Get().(*scratch) }
@@ -30,6 +35,16 @@ func (s *scratch) reset() {
 	s.body = s.body[:0]
 	s.actions = s.actions[:0]
 	s.header.reset()
+}
+
+// operationScope returns [OperationScope] without making the same string twice in a row, as there are
+// many requests of one principal.
+func (s *scratch) operationScope(method, route, principal string) string {
+	var stack [once.MaxScope]byte
+	if b := appendScope(stack[:0], method, route, principal); string(b) != s.scope {
+		s.scope = string(b)
+	}
+	return s.scope
 }
 
 // A snapshot is a header as it was at some moment, in the order of its names. It is one, and not

@@ -154,9 +154,14 @@ func isBase64(s string) bool {
 }
 
 // isTokenChar reports whether c is a tchar (RFC 9110 section 5.6.2).
-func isTokenChar(c byte) bool {
-	return isLower(c) || isUpper(c) || isDigit(c) || c < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+func isTokenChar(c byte) bool { return tokenChars[c] }
+
+var tokenChars = func() (table [256]bool) {
+	for c := range byte(0x80) {
+		table[c] = isLower(c) || isUpper(c) || isDigit(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	}
+	return table
+}()
 
 func isToken(s string) bool {
 	for i := range len(s) {

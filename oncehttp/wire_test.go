@@ -368,12 +368,19 @@ func (r reply) wantSame(t *testing.T, first reply) {
 func TestResponsesAreTheSameOverHTTP2(t *testing.T) {
 	t.Parallel()
 	m := newMiddleware(t, oncehttp.Config{Keep: oncehttp.KeepAll})
+	cases := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, c := range wireHandlers {
+			if r.Header.Get("Idempotency-Key") == quote(c.name) {
+				c.handler(w, r)
+			}
+		}
+	})
+	bare, guarded := newServer2(t, cases), newServer2(t, m.Wrap(cases))
 	for _, c := range wireHandlers {
 		if strings.HasPrefix(c.name, "length too small") || c.name == "odd fields" {
 			continue // malformed in HTTP/2, whose server lets it pass
 		}
 		t.Run(c.name, func(t *testing.T) {
-			bare, guarded := newServer2(t, c.handler), newServer2(t, m.Wrap(c.handler))
 			want := send2(t, bare, c.name)
 			first := send2(t, guarded, c.name)
 			first.wantSame(t, want)
