@@ -1,6 +1,6 @@
 -- Records the outcome, if ARGV[1] is the owner and there is none, or the same one.
 -- ARGV: owner; state; outcome; time to live in ms, 0 for none, -1 to remove the record.
--- Returns 1, or 0 if the caller has lost the operation.
+-- Returns 1, 2 if it was recorded before, or 0 if the caller has lost the operation.
 local v = redis.call('GETEX', KEYS[1])
 if not v or string.sub(v, 35, 50) ~= ARGV[1] then
   return 0
@@ -8,7 +8,7 @@ end
 if string.byte(v) ~= 67 then
   if string.sub(v, 1, 1) == ARGV[2] and string.sub(v, 87) == ARGV[3] then
     BARRIER
-    return 1
+    return 2
   end
   return 0
 end

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/redis/rueidis"
 )
 
 // A record is one string. What the scripts know of it as numbers, Lua's counting from 1, is this:
@@ -92,7 +93,7 @@ func appendHead(b []byte, c once.Claim) []byte {
 
 var errDamaged = fmt.Errorf("onceredis: the value has not the form of a record: %w", once.ErrUnreadable)
 
-// decode reads a record. The clock is what the scripts return beside it: the key's time to live
+// decode reads a record, which keeps v. The clock is what the scripts return beside it: the key's time to live
 // in ms if it is done, and else the server's time in µs.
 func decode(k once.Key, v []byte, clock int64) (once.Record, error) {
 	if len(v) < minRecord || len(v) < minRecord+int(v[offType]) {
@@ -122,7 +123,11 @@ func decode(k once.Key, v []byte, clock int64) (once.Record, error) {
 			rec.Retention = time.Duration(max(clock-1, 0)) * time.Millisecond
 		}
 		end := minRecord + int(v[offType])
-		rec.Outcome = once.Outcome{Failed: v[0] == doneFailed, Type: string(v[minRecord:end]), Data: v[end:]}
+		rec.Outcome = once.Outcome{
+			Failed: v[0] == doneFailed,
+			Type:   rueidis.BinaryString(v[minRecord:end]), // shares v, as Data does
+			Data:   v[end:],
+		}
 		return rec, nil
 	}
 	return once.Record{}, errDamaged
@@ -149,15 +154,16 @@ func appendOutcome(b []byte, out once.Outcome) []byte {
 // unless that is empty (Redis Cluster specification, "Hash tags"): callers who put braces into
 // their ids cannot crowd one slot.
 func keyName(prefix string, k once.Key) string {
-	b := make([]byte, 0, len(prefix)+len("{}:255::")+len(k.Scope)+len(k.ID))
-	b = append(b, prefix...)
-	b = append(b, "{}:"...)
-	b = strconv.AppendInt(b, int64(len(k.Scope)), 10)
-	b = append(b, ':')
-	b = append(b, k.Scope...)
-	b = append(b, ':')
-	b = append(b, k.ID...)
-	return string(b)
+	var b strings.Builder
+	b.Grow(len(prefix) + len("{}:255::") + len(k.Scope) + len(k.ID))
+	b.WriteString(prefix)
+	b.WriteString("{}:")
+	b.WriteString(strconv.Itoa(len(k.Scope)))
+	b.WriteByte(':')
+	b.WriteString(k.Scope)
+	b.WriteByte(':')
+	b.WriteString(k.ID)
+	return b.String()
 }
 
 // parseName is the inverse of keyName. It reports false if the name is not of this form.

@@ -24,6 +24,7 @@ type Store struct {
 
 	dedicated chan struct{} // holds a token for each dedicated connection in use
 	topics    topics
+	seen      *seen
 	closed    atomic.Bool
 }
 
@@ -69,6 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg:       cfg,
 		masters:   masters,
 		dedicated: make(chan struct{}, cfg.MaxConns),
+		seen:      newSeen(),
 	}
 	sharded := target.Mode == Cluster
 	for _, m := range masters {

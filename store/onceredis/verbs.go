@@ -16,14 +16,23 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
 	}
-	reply, err := s.runReplicated(ctx, s.scripts.claim, s.name(c.Key), claimArgs(c)...)
+	name := s.name(c.Key)
+	if rec, err, ok := s.readDone(ctx, c, name); ok {
+		return rec, err
+	}
+	sent := time.Now()
+	reply, err := s.runReplicated(ctx, s.scripts.claim, name, claimArgs(c)...)
 	if errors.Is(err, errUnreplicated) {
 		s.takeBack(ctx, c, reply)
 	}
 	if err != nil {
 		return once.Record{}, err
 	}
-	return claimReply(c, reply)
+	rec, err := claimReply(c, reply)
+	if rec.State == once.Done {
+		s.seen.note(name, rec.Owner, sent, rec.Retention)
+	}
+	return rec, err
 }
 
 func claimArgs(c once.Claim) []string {
@@ -119,8 +128,13 @@ func (s *Store) Complete(
 		ttl = millis(retention)
 	}
 	rest := appendOutcome(make([]byte, 0, 1+len(out.Type)+len(out.Data)), out)
-	return s.owned(s.runReplicated(ctx, s.scripts.complete, s.name(k),
-		ownerArg(o), state, rueidis.BinaryString(rest), strconv.FormatInt(ttl, 10)))
+	name, sent := s.name(k), time.Now()
+	reply, err := s.runReplicated(ctx, s.scripts.complete, name,
+		ownerArg(o), state, rueidis.BinaryString(rest), strconv.FormatInt(ttl, 10))
+	if n, _ := reply.ToInt64(); n == 1 && err == nil && retention > 0 {
+		s.seen.note(name, o, sent, retention)
+	}
+	return s.owned(reply, err)
 }
 
 // Release implements [once.Store].

@@ -1,0 +1,77 @@
+package onceredis
+
+import (
+	"context"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncehq/once"
+	"github.com/redis/rueidis"
+)
+
+// seenSlots bounds what a store remembers of done records: about half a megabyte.
+const seenSlots = 8192
+
+// seen remembers of some keys that they were done when this process last looked. A claim of
+// such a key is a plain read, which costs the server a fraction of a script; and only if that
+// finds anything but the same record still done, the script is run as well. So what is
+// remembered decides nothing, and may be wrong. Its zero value is not usable.
+type seen struct {
+	seed  maphash.Seed
+	slots [seenSlots]atomic.Pointer[sighting]
+}
+
+// A sighting is a done record: a hash of its key's name, its owner, and when its retention ends
+// at the earliest by this process's monotonic clock, or zero for never. It does not change.
+type sighting struct {
+	hash  uint64
+	owner once.Owner
+	ends  time.Time
+}
+
+func newSeen() *seen { return &seen{seed: maphash.MakeSeed()} }
+
+func (m *seen) slot(name string) (*atomic.Pointer[sighting], uint64) {
+	hash := maphash.String(m.seed, name)
+	return &m.slots[hash%seenSlots], hash
+}
+
+// note remembers a record that had so much of its retention left at that instant.
+func (m *seen) note(name string, o once.Owner, at time.Time, retention time.Duration) {
+	slot, hash := m.slot(name)
+	next := &sighting{hash: hash, owner: o}
+	if retention < once.Forever {
+		next.ends = at.Add(retention)
+	}
+	slot.Store(next)
+}
+
+// readDone returns the record of a claim that will be a replay, as far as this process knows.
+// It reports false if that must be left to the script.
+func (s *Store) readDone(ctx context.Context, c once.Claim, name string) (once.Record, error, bool) {
+	slot, hash := s.seen.slot(name)
+	last := slot.Load()
+	if last == nil || last.hash != hash || s.cfg.MinReplicas > 0 || s.usable(ctx) != nil {
+		return once.Record{}, nil, false
+	}
+	// Like the scripts, and for the same reason, with a command that a replica refuses.
+	v, err := s.client.Do(ctx, s.client.B().Getex().Key(name).Build()).AsBytes()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return once.Record{}, s.explain("claim", err), true
+	}
+	retention := once.Forever
+	if !last.ends.IsZero() {
+		retention = time.Until(last.ends)
+	}
+	rec, err := decode(c.Key, v, -1)
+	if err != nil || rec.State != once.Done || rec.Owner != last.owner || retention <= 0 {
+		slot.CompareAndSwap(last, nil)
+		return once.Record{}, nil, false
+	}
+	if !rec.Fingerprint.Matches(c.Fingerprint) {
+		return once.Record{}, once.ErrMismatch, true
+	}
+	rec.Retention = retention
+	return rec, nil, true
+}
