@@ -225,7 +225,8 @@ func (cfg Config) check() error {
 		bad("Guard is missing; make one with once.New")
 	}
 	if cfg.Scope == nil && !cfg.DangerouslyShareKeys {
-		bad("Scope is missing; say whose request it is, or set DangerouslyShareKeys to give everybody the same keys")
+		bad("Scope is missing; say whose request it is, " +
+			"or set DangerouslyShareKeys to give everybody the same keys")
 	}
 	if cfg.Scope != nil && cfg.DangerouslyShareKeys {
 		bad("Scope and DangerouslyShareKeys exclude each other; leave out one")
@@ -252,7 +253,7 @@ func (cfg Config) check() error {
 	}
 	cfg.checkNumbers(bad)
 	for name, status := range cfg.Statuses {
-		if _, known := kindOf(name); !known {
+		if _, known := problemKinds[name]; !known {
 			bad("Statuses has %q, which is no problem; use the constants Problem…", name)
 		}
 		if status < 400 || status > 599 {
@@ -280,12 +281,17 @@ func (cfg Config) checkNumbers(bad func(format string, args ...any)) {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Retention", cfg.Retention}, {"ClockTolerance", cfg.ClockTolerance}, {"RetryAfter", cfg.RetryAfter}} {
+	}{
+		{"Retention", cfg.Retention},
+		{"ClockTolerance", cfg.ClockTolerance},
+		{"RetryAfter", cfg.RetryAfter},
+	} {
 		if d.value < 0 {
 			bad("%s is %v; it must be positive", d.name, d.value)
 		}
 	}
 	if cfg.RefuseLate && cfg.Guard != nil && cfg.ClockTolerance >= cfg.Retention {
-		bad("RefuseLate would refuse everything: ClockTolerance is %v and Retention %v; lengthen the latter", cfg.ClockTolerance, cfg.Retention)
+		bad("RefuseLate would refuse everything: ClockTolerance is %v and Retention %v; lengthen the latter",
+			cfg.ClockTolerance, cfg.Retention)
 	}
 }

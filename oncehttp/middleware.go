@@ -202,7 +202,9 @@ func (m *Middleware) refuse(w http.ResponseWriter, r *http.Request, name string,
 	if !m.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("problem", name), slog.String("instance", instance), slog.String("method", r.Method)}
+	attrs := []slog.Attr{
+		slog.String("problem", name), slog.String("instance", instance), slog.String("method", r.Method),
+	}
 	if k.ID != "" && k.Scope != "" {
 		attrs = append(attrs, slog.String("key", k.String())) // a digest
 	}

@@ -49,9 +49,10 @@ func parseOwn(data []byte, fields []field) (p parsedMessage, ok bool) {
 	p.body = data[end+4:]
 	_, lines, _ := strings.Cut(head, crlf)
 	ends := strings.Count(head, crlf)
+	clean := strings.Count(head, "\r") == ends && strings.Count(head, "\n") == ends
 	p.fields = fields
 	p.values = make([]string, 0, ends+1) // room for the marks of a replay
-	if p.status < 100 || strings.Count(head, "\r") != ends || strings.Count(head, "\n") != ends || !p.appendFields(lines, 0) {
+	if p.status < 100 || !clean || !p.appendFields(lines, 0) {
 		return p, false
 	}
 	p.header = len(p.fields)

@@ -55,57 +55,6 @@ func (p Problem) Name() string {
 	return name
 }
 
-// A problemKind is what all problems of a name have in common.
-type problemKind struct {
-	status    int
-	retryable bool
-	title     string
-	detail    string
-}
-
-// kindOf returns what is known of a problem.
-func kindOf(name string) (kind problemKind, known bool) {
-	switch name {
-	case ProblemKeyMissing:
-		return problemKind{400, false, "Idempotency-Key is missing", "This operation requires a key; send a unique one, and the same one with every retry."}, true
-	case ProblemKeyInvalid:
-		return problemKind{400, false, "Idempotency-Key is not valid", ""}, true
-	case ProblemScopeRefused:
-		return problemKind{403, false, "The caller is unknown", "A key can be used only by a caller who is known."}, true
-	case ProblemRequestTooLarge:
-		return problemKind{413, false, "The request is too large", "The body of a request with a key must be smaller. Nothing was done."}, true
-	case ProblemRequestBroken:
-		return problemKind{400, true, "The request is incomplete", "The body could not be read to its end. Nothing was done."}, true
-	case ProblemStreamRefused:
-		return problemKind{400, false, "The response could not be replayed", "A request for an upgrade or an event stream cannot have a key. Nothing was done."}, true
-	case ProblemFirstSentInvalid:
-		return problemKind{400, false, "The time of the first try is not valid", "It must be a date and not lie in the future."}, true
-	case ProblemLate:
-		return problemKind{412, false, "The retry comes too late", "The first try was so long ago that nobody can tell any more if it succeeded. Nothing was done now."}, true
-	case ProblemKeyReused:
-		return problemKind{422, false, "Idempotency-Key is already used", "The key was sent before with a different request. Use a new key for a new request."}, true
-	case ProblemInFlight:
-		return problemKind{409, true, "A request is outstanding for this Idempotency-Key", "Try again later with the same key to be given its outcome."}, true
-	case ProblemInDoubt:
-		return problemKind{500, false, "The outcome is in doubt", "An earlier try broke off, and it is not known if it took effect. It is not repeated until somebody has found out."}, true
-	case ProblemResponseNotKept:
-		return problemKind{410, false, "The response was not kept", "The operation was done before, and is not repeated. Its response was too large or too sensitive to be kept."}, true
-	case ProblemResponseTooLarge:
-		return problemKind{500, false, "The response is too large to be recorded", "The operation was broken off."}, true
-	case ProblemRolledBack:
-		return problemKind{503, true, "The operation was rolled back", "Nothing was done. Try again with the same key."}, true
-	case ProblemOutcomeUnknown:
-		return problemKind{503, true, "The outcome is unknown", "The operation was run, but its outcome could not be recorded. Try again with the same key; it is not repeated unless that is safe."}, true
-	case ProblemStoreUnavailable:
-		return problemKind{503, true, "Operations cannot be recorded now", "Nothing was done. Try again later with the same key."}, true
-	case ProblemStoreFull:
-		return problemKind{503, true, "No more operations can be recorded now", "Nothing was done. Try again later with the same key."}, true
-	case ProblemUnreadable:
-		return problemKind{500, false, "The record is unreadable", "The operation was requested before, but the record of it cannot be read. It is not repeated."}, true
-	}
-	return problemKind{}, false
-}
-
 // problem writes an error response. detail, if any, replaces what is usually said.
 func (m *Middleware) problem(w http.ResponseWriter, name, detail string) (instance string) {
 	return m.writeProblem(w, name, func(p *Problem) {
@@ -116,7 +65,7 @@ func (m *Middleware) problem(w http.ResponseWriter, name, detail string) (instan
 }
 
 func (m *Middleware) writeProblem(w http.ResponseWriter, name string, change func(*Problem)) string {
-	kind, _ := kindOf(name)
+	kind := problemKinds[name]
 	docs := m.cfg.DocsURL
 	if docs == "" {
 		docs = problemDocs

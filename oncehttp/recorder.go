@@ -55,7 +55,8 @@ const (
 
 var (
 	errClosed = errors.New("oncehttp: response was written to after the handler had returned")
-	errHijack = fmt.Errorf("oncehttp: a response that is recorded cannot be taken over; send no key, or set PassUpgrades: %w", http.ErrNotSupported)
+	errHijack = fmt.Errorf("oncehttp: a response that is recorded cannot be taken over; "+
+		"send no key, or set PassUpgrades: %w", http.ErrNotSupported)
 )
 
 func (rec *recorder) open(t *turn, entry http.Header) {

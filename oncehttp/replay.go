@@ -7,10 +7,13 @@ import (
 	"github.com/oncehq/once"
 )
 
-var errForeign = errors.New("oncehttp: recorded outcome is not a response; use one scope for one kind of operation")
+var errForeign = errors.New("oncehttp: recorded outcome is not a response; " +
+	"use one scope for one kind of operation")
 
 // replay gives the client the recorded response.
-func (m *Middleware) replay(w http.ResponseWriter, r *http.Request, s *scratch, k once.Key, out once.Outcome) {
+func (m *Middleware) replay(
+	w http.ResponseWriter, r *http.Request, s *scratch, k once.Key, out once.Outcome,
+) {
 	if out.Type != messageType && out.Type != notKeptType {
 		m.refuse(w, r, ProblemUnreadable, k, errForeign)
 		return

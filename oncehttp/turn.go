@@ -13,7 +13,8 @@ import (
 
 var (
 	errPanicked         = errors.New("oncehttp: handler panicked")
-	errResponseTooLarge = errors.New("oncehttp: response is too large or endless; raise MaxResponseBody, or send no key")
+	errResponseTooLarge = errors.New("oncehttp: response is too large or endless; " +
+		"raise MaxResponseBody, or send no key")
 )
 
 // A turn is one run of the handler for a request whose operation was claimed.
@@ -104,7 +105,8 @@ func (t *turn) record(kept bool) error {
 		}
 		return nil
 	case Abandon:
-		if err := t.attempt.Abandon(fmt.Errorf("oncehttp: handler answered with status %d", res.status)); err != nil {
+		cause := fmt.Errorf("oncehttp: handler answered with status %d", res.status)
+		if err := t.attempt.Abandon(cause); err != nil {
 			t.warn("oncehttp: claim was not ended; it is in doubt when its lease is over", err)
 		}
 		return nil
