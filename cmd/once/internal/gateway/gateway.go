@@ -37,6 +37,8 @@ type Gateway struct {
 	transport *http.Transport
 	running   atomic.Int64 // guarded requests
 	draining  atomic.Bool
+
+	keepPrincipal bool // to find the scope costs more than to hand it on
 }
 
 // New returns a gateway over the store, or everything that is wrong with cfg. ctx ends what it does
@@ -50,6 +52,7 @@ func New(ctx context.Context, cfg *config.Config, store once.Store, secret []byt
 	if g.scope, err = scope.New(ctx, scope.Config{Spec: cfg.Scope, JWT: cfg.JWT, Secret: secret, Log: log}); err != nil {
 		return nil, err
 	}
+	g.keepPrincipal = cfg.Scope.Kind == "basic" || cfg.Scope.Kind == "jwt"
 	u := cfg.Upstream
 	g.client, err = upstream.New(upstream.Config{URL: u.URL, TLS: trust, Connect: u.Connect, Idle: u.Idle,
 		MaxIdle: maxIdle, Retries: u.Retries})

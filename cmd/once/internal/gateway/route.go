@@ -55,7 +55,7 @@ func (g *Gateway) newRoute(p *config.Policy, methods []string) (*route, error) {
 	rt := &route{methods: methods, required: p.Key == config.KeyRequired}
 	cfg := oncehttp.Config{
 		Guard:           guard,
-		Scope:           principal,
+		Scope:           g.principal(),
 		Methods:         methods,
 		Required:        rt.required,
 		Strict:          p.Strict,
@@ -133,17 +133,26 @@ func (g *Gateway) route(r *http.Request) *route {
 
 type principalKey struct{}
 
-// principal returns what the gateway found out before it handed the request to the middleware.
-func principal(r *http.Request) (string, error) {
-	p, _ := r.Context().Value(principalKey{}).(string)
-	return p, nil
+// principal returns the function by which the middleware finds the scope. It is found before, to
+// answer as the way of authentication demands, and kept if that was work.
+func (g *Gateway) principal() func(*http.Request) (string, error) {
+	if !g.keepPrincipal {
+		return g.scope
+	}
+	return func(r *http.Request) (string, error) {
+		p, _ := r.Context().Value(principalKey{}).(string)
+		return p, nil
+	}
 }
 
 // identify finds out whose the request is. It returns nil if it has answered the request.
 func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) *http.Request {
 	p, err := g.scope(r)
 	if err == nil {
-		return r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		if g.keepPrincipal {
+			return r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		}
+		return r
 	}
 	status, detail := http.StatusForbidden, ""
 	if se, ok := errors.AsType[*scope.Error](err); ok {

@@ -29,6 +29,7 @@ type conn struct {
 	used     bool      // it has served a request before
 	allow    int64     // how much may still be read
 	done     bool      // it was put back
+	watch    watch
 }
 
 // countedConn counts what is written beneath TLS.
@@ -78,23 +79,27 @@ func (cn *conn) sent() bool { return cn.counted.written > 0 }
 // must be put back as not reusable.
 func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
 	cn.counted.written, cn.allow, cn.done = 0, maxHead, false
-	cn.SetDeadline(time.Now().Add(r.Timeout))
-	stop := context.AfterFunc(ctx, func() { cn.SetDeadline(time.Unix(1, 0)) })
+	cn.watch = watch{ctx: ctx, deadline: time.Now().Add(r.Timeout)}
 	resp, err := cn.roundTrip(r)
 	if err != nil {
-		stop()
+		cn.watch.end()
 		return nil, err
 	}
 	if resp.Body == http.NoBody {
-		stop()
 		cn.finish(!resp.Close)
 		return resp, nil
 	}
-	resp.Body = &body{ReadCloser: resp.Body, cn: cn, stop: stop, reusable: !resp.Close}
+	if resp.ContentLength < 0 || resp.ContentLength > int64(cn.br.Buffered()) {
+		cn.beginWatch() // there is more to wait for
+	}
+	resp.Body = &body{ReadCloser: resp.Body, cn: cn, reusable: !resp.Close}
 	return resp, nil
 }
 
 func (cn *conn) roundTrip(r *Request) (*http.Response, error) {
+	if cn.SetDeadline(cn.watch.deadline); len(r.Body) > smallBody {
+		cn.beginWatch()
+	}
 	wrote := r.write(cn.bw, cn.client.cfg.URL)
 	if wrote != nil {
 		// A server may answer and hang up before it has read everything. Such an answer is
@@ -103,7 +108,8 @@ func (cn *conn) roundTrip(r *Request) (*http.Response, error) {
 		if !cn.sent() {
 			return nil, wrote
 		}
-		cn.SetReadDeadline(time.Now().Add(lateAnswer))
+		cn.watch.deadline = time.Now().Add(lateAnswer)
+		cn.SetDeadline(cn.watch.deadline)
 	}
 	resp, err := cn.readHead(r.Method)
 	switch {
@@ -127,6 +133,10 @@ func (cn *conn) readHead(method string) (*http.Response, error) {
 		asked = headRequest
 	}
 	for {
+		err := cn.awaitHead()
+		if err != nil {
+			return nil, unexpected(err)
+		}
 		resp, err := http.ReadResponse(cn.br, asked)
 		switch {
 		case err != nil:
@@ -152,40 +162,6 @@ func (cn *conn) finish(reusable bool) {
 		return
 	}
 	cn.done = true
-	cn.client.put(cn, reusable && cn.br.Buffered() == 0)
-}
-
-// body is a response's. At its end the connection is free for the next request.
-//
-// BUG: a body that has neither a length nor chunks ends with the connection, and then nobody can
-// tell the end from a server that died (RFC 9112 section 8).
-type body struct {
-	io.ReadCloser
-	cn       *conn
-	stop     func() bool // of watching the context
-	reusable bool
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.end(err == io.EOF)
-	}
-	return n, err
-}
-
-// Close breaks the connection if the body was not read to its end.
-func (b *body) Close() error {
-	b.end(false)
-	return nil
-}
-
-func (b *body) end(whole bool) {
-	if b.cn == nil {
-		return
-	}
-	// If the context is just ending the connection, its deadline is in the past for good.
-	watching := b.stop()
-	b.cn.finish(whole && b.reusable && watching)
-	b.cn = nil
+	intact := cn.watch.end()
+	cn.client.put(cn, reusable && intact && cn.br.Buffered() == 0)
 }

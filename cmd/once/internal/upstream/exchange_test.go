@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -53,6 +54,54 @@ func TestResponsesAreReadWhole(t *testing.T) {
 				t.Errorf("%d connections for 2 requests", n)
 			}
 		})
+	}
+}
+
+func TestSlowResponsesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, parts := range map[string][]string{
+		"late":             {"", ok},
+		"head in pieces":   {"HTTP/1.1 200 OK\r\nConte", "nt-Length: 2\r\n", "\r\nok"},
+		"late body":        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", "o", "k"},
+		"late chunks":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no", "\r\n1\r\nk\r\n", "0\r\n\r\n"},
+		"informational":    {"HTTP/1.1 103 Early Hints\r\n\r\n", ok},
+		"until the end":    {"HTTP/1.0 200 OK\r\n\r\no", "k"},
+		"late on one used": {ok, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(_ int64, c net.Conn, _ *http.Request) {
+				for _, p := range parts {
+					io.WriteString(c, p)
+					time.Sleep(70 * time.Millisecond) // longer than an exchange goes unwatched
+				}
+				if name == "until the end" {
+					c.Close()
+				}
+			})
+			c := client(t, s.addr)
+			for range 2 {
+				resp, err := c.Do(t.Context(), post("x"))
+				if got := read(t, resp, err); got != "ok" {
+					t.Errorf("got %q", got)
+				}
+			}
+		})
+	}
+}
+
+func TestContextEndsALateBody(t *testing.T) {
+	t.Parallel()
+	s := start(t, answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"))
+	ctx, cancel := context.WithCancel(t.Context())
+	resp, err := client(t, s.addr).Do(ctx, post("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("read %q without an error", b)
 	}
 }
 
