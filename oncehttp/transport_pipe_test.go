@@ -17,10 +17,9 @@ import (
 // A pipeServer is a real server and a real transport that reaches it through pipes in memory, so
 // that both run in a bubble.
 type pipeServer struct {
-	handler http.Handler
-	base    *http.Transport
-	conns   chan net.Conn
-	closed  chan struct{}
+	base   *http.Transport
+	conns  chan net.Conn
+	closed chan struct{}
 
 	mu      sync.Mutex // guards the rest
 	refuse  int        // the next connections
