@@ -52,6 +52,7 @@ func commands() []command {
 		{name: "forget", help: "remove a record", run: forget},
 		{name: "doctor", help: "check a store and say what it guarantees", run: doctor},
 		{name: "migrate", help: "create or update a store's schema", run: migrate},
+		{name: "verify", help: "test any HTTP service: does it honour idempotency keys?", run: runVerify},
 		{name: "demo", help: "see double charges happen, and not happen", run: runDemo},
 		{name: "version", help: "print the version", run: version},
 		{name: demo.ServiceCommand, run: demoService},
