@@ -63,6 +63,7 @@ func printGuarantees(w io.Writer, g once.Guarantees) {
 // migrate creates or updates the schema.
 func migrate(ctx context.Context, std stdio, args []string) error {
 	fs, f := newFlags(std, "migrate", "", "Migrate creates or updates the schema of a store in a server. It is never done by itself.")
+	dryRun := fs.Bool("dry-run", false, "print the whole schema as SQL, and change nothing")
 	if _, err := f.parse(fs, args, 0, 0); err != nil {
 		return err
 	}
@@ -70,9 +71,20 @@ func migrate(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
+	if *dryRun && scheme.Schema != nil {
+		text, err := scheme.Schema(f.dsn)
+		if err == nil {
+			fmt.Fprint(std.out, text)
+		}
+		return err
+	}
 	if scheme.Migrate == nil {
 		fmt.Fprintf(std.out, "store %s has no schema; nothing to be done\n", stores.Redact(f.dsn))
 		return nil
 	}
-	return scheme.Migrate(ctx, f.dsn)
+	if err := scheme.Migrate(ctx, f.dsn); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "store %s has the schema that this version needs\n", stores.Redact(f.dsn))
+	return nil
 }

@@ -38,6 +38,9 @@ type Scheme struct {
 
 	// Migrate creates or updates the schema. Defaults to nothing to be done.
 	Migrate func(ctx context.Context, dsn string) error
+
+	// Schema returns what Migrate would run in an empty database. Set together with Migrate.
+	Schema func(dsn string) (string, error)
 }
 
 // A Say tells people what was found, a line each.
@@ -45,7 +48,7 @@ type Say func(format string, args ...any)
 
 // Schemes returns all kinds of stores.
 func Schemes() []Scheme {
-	return []Scheme{disk(), memory()}
+	return append([]Scheme{disk(), memory(), postgres(), mysql(), sqlite()}, redis()...)
 }
 
 // Forms returns the forms of DSNs, for people.
