@@ -145,7 +145,9 @@ func TestBrokenFiles(t *testing.T) {
 		{"set twice", "lease: 1s\nlease: 2s", "x.yaml:2: lease is set twice"},
 		{"two documents", "lease: 1s\n---\nwait: 2s", "a second document"},
 		{"process setting in a route", "routes:\n  - match: POST /\n    listen: :1", `x.yaml:3: there is no setting "listen"`},
-		{"attempts under hold", "routes: 1\nmax-attempts: x", `x.yaml:2: max-attempts: "x" is no whole number`},
+		{"attempts that are no number", "routes: 1\nmax-attempts: x", `x.yaml:2: max-attempts: "x" is no whole number`},
+		{"attempts under hold", "routes:\n  - match: POST /\n    in-doubt: hold\n    max-attempts: 3", "x.yaml:4: max-attempts is for rerun"},
+		{"attempts for a route under hold", "max-attempts: 3\nroutes:\n  - match: POST /\n    in-doubt: hold", "x.yaml:1: max-attempts is for rerun"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -126,10 +126,10 @@ func build(list []setting[Config], given values, routes []routeValues) (*Config,
 	for _, r := range routes {
 		p := cfg.Policy
 		wrong = append(wrong, apply(policy(), &p, r.values)...)
-		p.fit(given.has("max-attempts") || r.values.has("max-attempts"))
+		wrong = append(wrong, p.fit(attemptsOf(r.values, given))...)
 		cfg.Routes = append(cfg.Routes, Route{Match: r.match.text, Policy: p, Origin: r.match.origin})
 	}
-	cfg.Policy.fit(given.has("max-attempts"))
+	wrong = append(wrong, cfg.Policy.fit(attemptsOf(given))...)
 	wrong = append(wrong, checkRoutes(routes)...)
 	for _, s := range list {
 		if s.required != "" && !given.has(s.name) {
@@ -143,12 +143,27 @@ func build(list []setting[Config], given values, routes []routeValues) (*Config,
 // last is the line of what is in no line.
 const last = math.MaxInt
 
-// fit takes the limit of attempts back where it is only the default of rerun and there can be
-// but one attempt: it must not look like a wish.
-func (p *Policy) fit(limitGiven bool) {
-	if p.InDoubt == once.Hold && !limitGiven {
-		p.MaxAttempts = 0
+// attemptsOf returns the limit of attempts that was given, in the first of the places that has one.
+func attemptsOf(places ...values) value {
+	for _, p := range places {
+		if v, ok := p["max-attempts"]; ok {
+			return v
+		}
 	}
+	return value{}
+}
+
+// fit takes the limit of attempts back where there can be but one: the default of rerun must not
+// look like a wish. A limit that was given is a mistake there.
+func (p *Policy) fit(given value) []mistake {
+	if p.InDoubt != once.Hold {
+		return nil
+	}
+	p.MaxAttempts = 0
+	if given.origin == "" {
+		return nil
+	}
+	return []mistake{{given.line, fmt.Errorf("%s: max-attempts is for rerun; under hold there is one attempt", given.origin)}}
 }
 
 // withInitial returns the values with those that were not given filled in.

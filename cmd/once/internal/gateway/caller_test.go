@@ -1,7 +1,14 @@
 package gateway_test
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestOnlyTheSameCallerIsReplayedTo(t *testing.T) {
@@ -75,5 +82,60 @@ func TestScopeHasMethodAndPath(t *testing.T) {
 	r.do(request(t, "PATCH", "http://"+r.addr+"/a", "x", "tenant", "acme", "key", "k"))
 	if calls() != 5 {
 		t.Errorf("the service saw %d requests of 5 different ones", calls())
+	}
+}
+
+// A replay is an answer that the service did not give; so the token is verified here, also then.
+func TestTokensAreVerifiedBeforeAReplay(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks, err := json.Marshal(map[string]any{"keys": []any{map[string]string{
+		"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(public)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bearer := func(user string, expires time.Duration) []string {
+		tok := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"sub": user, "iss": "id", "aud": "pay",
+			"exp": time.Now().Add(expires).Unix(), "iat": time.Now().Unix()})
+		tok.Header["kid"] = "1"
+		text, err := tok.SignedString(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{"Authorization", "Bearer " + text}
+	}
+	url, calls := counting(t)
+	r := start(t, url, "--scope", "jwt:sub", "--jwt-jwks", file(t, string(jwks)), "--jwt-issuer", "id", "--jwt-audience", "pay")
+	post := func(fields []string) answer {
+		return r.do(request(t, "POST", "http://"+r.addr, "x", append([]string{"key", "k"}, fields...)...))
+	}
+	forged := bearer("alice", time.Hour)
+	forged[1] = forged[1][:strings.LastIndex(forged[1], ".")+1] + strings.Repeat("A", 86)
+	for _, tt := range []struct {
+		name     string
+		fields   []string
+		status   int
+		replayed bool
+	}{
+		{"first", bearer("alice", time.Hour), 201, false},
+		{"renewed token", bearer("alice", 2*time.Hour), 201, true},
+		{"expired token", bearer("alice", -time.Hour), 401, false},
+		{"forged token", forged, 401, false},
+		{"no token", nil, 401, false},
+		{"somebody else", bearer("bob", time.Hour), 201, false},
+	} {
+		a := post(tt.fields)
+		if a.status != tt.status || a.replayed() != tt.replayed {
+			t.Errorf("%s: got %+v", tt.name, a)
+		}
+		if tt.status == 401 && !strings.HasPrefix(a.header.Get("Www-Authenticate"), "Bearer") {
+			t.Errorf("%s: no challenge in %v", tt.name, a.header)
+		}
+	}
+	if calls() != 2 {
+		t.Errorf("the service saw %d requests", calls())
 	}
 }

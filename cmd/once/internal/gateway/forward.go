@@ -22,6 +22,7 @@ import (
 type forwarder struct {
 	client  *upstream.Client
 	host    string // sent as Host; empty: the client's
+	scheme  string // that clients speak
 	timeout time.Duration
 	limit   int64        // of a response that is held back
 	rest    http.Handler // for requests that are not guarded
@@ -53,13 +54,13 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.unsent(w, r, attempt, err) // cannot happen: it is in memory
 		return
 	}
-	var extra [4]upstream.Field
+	var extra [5]upstream.Field
 	req := upstream.Request{
 		Method:  r.Method,
 		Target:  r.URL.RequestURI(),
 		Host:    f.host,
 		Header:  r.Header,
-		Extra:   appendMarks(appendForwarded(extra[:0], r), attempt),
+		Extra:   appendMarks(f.appendForwarded(extra[:0], r), attempt),
 		Body:    body.Bytes(),
 		Timeout: f.timeout,
 	}
@@ -75,14 +76,17 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.relay(w, r, attempt, resp)
 }
 
-// appendForwarded adds the client's address to those of the proxies before.
-func appendForwarded(fields []upstream.Field, r *http.Request) []upstream.Field {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return fields
+// appendForwarded tells the service about the client: its address is added to those of the proxies
+// before, and the protocol, unless one of those has told it.
+func (f *forwarder) appendForwarded(fields []upstream.Field, r *http.Request) []upstream.Field {
+	if len(r.Header[forwardedProto]) == 0 {
+		fields = append(fields, upstream.Field{Name: forwardedProto, Value: f.scheme})
 	}
-	// A field of its own line is the same list (RFC 9110 section 5.3).
-	return append(fields, upstream.Field{Name: "X-Forwarded-For", Value: host})
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		// A line of its own is the same list (RFC 9110 section 5.3).
+		fields = append(fields, upstream.Field{Name: forwardedFor, Value: host})
+	}
+	return fields
 }
 
 // fail answers when there is no response.

@@ -68,6 +68,8 @@ func (f *front) check(r *http.Request) string {
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return "the method is not forwarded"
+	case strings.ContainsAny(r.URL.RawQuery, " \t"): // HTTP/2 lets it through, HTTP/1 would end there
+		return "the query has a space; send it as %20"
 	case !isNormal(r):
 		return "the path has an empty, . or .. segment; send it as it is meant"
 	case len(r.Header[keyField]) > 1:

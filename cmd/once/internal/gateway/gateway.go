@@ -66,13 +66,17 @@ func New(ctx context.Context, cfg *config.Config, store once.Store, secret []byt
 		}
 	}
 	g.front = newFront(fields...)
-	proxy, transport := newProxy(u, trust, log)
+	scheme := "http"
+	if cfg.TLS.Cert != "" {
+		scheme = "https"
+	}
+	proxy, transport := newProxy(u, scheme, trust, log)
 	g.transport = transport
 	g.rest = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = nil // or net/http would guess one where the service sends none
 		proxy.ServeHTTP(w, r)
 	})
-	g.forwarder = &forwarder{client: g.client, host: u.Host, timeout: u.Timeout, rest: g.rest, log: log,
+	g.forwarder = &forwarder{client: g.client, host: u.Host, scheme: scheme, timeout: u.Timeout, rest: g.rest, log: log,
 		buffers: &sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 	if err := g.buildRoutes(); err != nil {
 		g.Close()

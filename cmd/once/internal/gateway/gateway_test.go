@@ -47,7 +47,8 @@ func TestWhatTheServiceIsSent(t *testing.T) {
 	r := start(t, url+"/base")
 	r.post("/a%2Fb?x=%20&y", "k", "hello", "Once-Attempt", "99", "Once-Fence", "99", "Once-Derived-Key", "evil",
 		"X-Forwarded-For", "10.0.0.1", "X-Multi", "1", "X-Multi", "2", "Connection", "x-hop", "X-Hop", "1")
-	r.do(request(t, "GET", "http://"+r.addr+"/a%2Fb?x=%20&y", "", "Once-Attempt", "99"))
+	r.do(request(t, "GET", "http://"+r.addr+"/a%2Fb?x=%20&y", "", "Once-Attempt", "99", "X-Forwarded-For", "10.0.0.1",
+		"X-Forwarded-Proto", "https", "X-Forwarded-Host", "shop.example"))
 	r.do(request(t, "POST", "http://"+r.addr+"/keyless", "hi", "Once-Derived-Key", "evil"))
 	guarded, safe, keyless := seen[0], seen[1], seen[2]
 	for _, s := range []*http.Request{guarded, safe} {
@@ -68,6 +69,15 @@ func TestWhatTheServiceIsSent(t *testing.T) {
 	}
 	if h.Get("Once-Fence") == "99" || h.Get("Once-Fence") == "" {
 		t.Errorf("fence is %q", h.Get("Once-Fence"))
+	}
+	for name, want := range map[string]string{"X-Forwarded-For": "10.0.0.1, 127.0.0.1", "X-Forwarded-Proto": "https",
+		"X-Forwarded-Host": "shop.example"} {
+		if got := strings.Join(safe.Header[name], ", "); got != want {
+			t.Errorf("unguarded: %s: got %q, want %q", name, got, want)
+		}
+	}
+	if h.Get("X-Forwarded-Proto") != "http" || keyless.Header.Get("X-Forwarded-Proto") != "http" {
+		t.Error("the protocol is not told")
 	}
 	if safe.Header.Get("Once-Attempt") != "" {
 		t.Error("a client can say which attempt it is")
@@ -247,6 +257,18 @@ func TestHTTP2AndTLSClients(t *testing.T) {
 		}
 		if n := calls() - before; n != 1 {
 			t.Errorf("%s: %d calls", tt.name, n)
+		}
+		if tt.version == 2 {
+			// HTTP/2 has no request line that a space could end.
+			req := request(t, "POST", tt.scheme+"://"+r.addr+"/space", "x", "tenant", "a", "key", "space")
+			req.URL.RawQuery = "a=b HTTP/1.1"
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			if resp.Body.Close(); resp.StatusCode != 400 || calls() != before+1 {
+				t.Errorf("%s: space in the query: got %d", tt.name, resp.StatusCode)
+			}
 		}
 		c.CloseIdleConnections()
 		if tt.scheme == "https" {

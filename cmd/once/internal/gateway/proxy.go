@@ -22,7 +22,7 @@ const maxIdle = 512
 
 // newProxy returns the handler for requests that are not guarded: streams, upgrades, safe methods,
 // and operations without a key.
-func newProxy(cfg config.Upstream, trust *tls.Config, log *slog.Logger) (*httputil.ReverseProxy, *http.Transport) {
+func newProxy(cfg config.Upstream, scheme string, trust *tls.Config, log *slog.Logger) (*httputil.ReverseProxy, *http.Transport) {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	transport := &http.Transport{
@@ -37,7 +37,7 @@ func newProxy(cfg config.Upstream, trust *tls.Config, log *slog.Logger) (*httput
 		ResponseHeaderTimeout: cfg.Timeout,
 	}
 	return &httputil.ReverseProxy{
-		Rewrite:      func(pr *httputil.ProxyRequest) { rewrite(pr, cfg.URL, cfg.Host) },
+		Rewrite:      func(pr *httputil.ProxyRequest) { rewrite(pr, cfg.URL, cfg.Host, scheme) },
 		Transport:    transport,
 		BufferPool:   newChunks(),
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -46,7 +46,7 @@ func newProxy(cfg config.Upstream, trust *tls.Config, log *slog.Logger) (*httput
 }
 
 // rewrite addresses the request to the service, whatever the client asked for.
-func rewrite(pr *httputil.ProxyRequest, base *url.URL, host string) {
+func rewrite(pr *httputil.ProxyRequest, base *url.URL, host, scheme string) {
 	out := pr.Out
 	out.URL.Scheme, out.URL.Host = base.Scheme, base.Host
 	if prefix := strings.TrimSuffix(base.EscapedPath(), "/"); prefix != "" {
@@ -59,9 +59,7 @@ func rewrite(pr *httputil.ProxyRequest, base *url.URL, host string) {
 	if host != "" {
 		out.Host = host
 	}
-	if ip, _, err := net.SplitHostPort(pr.In.RemoteAddr); err == nil {
-		out.Header["X-Forwarded-For"] = append(slices.Clone(pr.In.Header["X-Forwarded-For"]), ip)
-	}
+	forwarded(out.Header, pr.In, scheme)
 	if isSafe(out.Method) {
 		return
 	}
@@ -71,6 +69,27 @@ func rewrite(pr *httputil.ProxyRequest, base *url.URL, host string) {
 	}
 	if out.Body == nil || out.Body == http.NoBody {
 		out.Body = noBody{}
+	}
+}
+
+const (
+	forwardedFor   = "X-Forwarded-For"
+	forwardedProto = "X-Forwarded-Proto"
+)
+
+// forwarded tells the service about the client, as [forwarder.appendForwarded] does. What proxies
+// before have told was removed, and is put back.
+func forwarded(out http.Header, in *http.Request, scheme string) {
+	for _, name := range []string{"Forwarded", forwardedFor, forwardedProto, "X-Forwarded-Host"} {
+		if values := in.Header[name]; len(values) > 0 {
+			out[name] = slices.Clone(values)
+		}
+	}
+	if len(out[forwardedProto]) == 0 {
+		out.Set(forwardedProto, scheme)
+	}
+	if ip, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
+		out.Add(forwardedFor, ip)
 	}
 }
 
