@@ -19,7 +19,7 @@ const (
 	problemTimeout     = "upstream-timeout"     // 504: it may have, and did not answer in time
 )
 
-const problemDocs = "https://github.com/oncehq/once/blob/main/docs/PROTOCOL.md#"
+const problemDocs = "https://github.com/oncehq/once/blob/main/docs/OPERATIONS.md#"
 
 // writeProblem answers with a problem (RFC 9457) and returns its instance, for the log.
 func writeProblem(w http.ResponseWriter, name string, status int, title, detail string) string {
