@@ -59,32 +59,33 @@ func compare(srv *server, contestants []contestant, s settings) error {
 	return nil
 }
 
+// report prints the medians, and how the store compares: by rate, which neighbours on the machine
+// disturb, and by the work that an operation takes on both sides, which they hardly do.
 func report(name string, samples, ours []sample) {
-	ratios := make([]float64, len(samples))
-	for i := range samples {
-		ratios[i] = ours[i].rate / samples[i].rate
-	}
-	of := func(pick func(sample) float64) float64 {
+	of := func(pick func(i int) float64) []float64 {
 		values := make([]float64, len(samples))
-		for i, s := range samples {
-			values[i] = pick(s)
+		for i := range samples {
+			values[i] = pick(i)
 		}
-		return median(values)
+		slices.Sort(values)
+		return values
 	}
+	mid := len(samples) / 2
 	micros := func(pick func(sample) time.Duration) float64 {
-		return of(func(s sample) float64 { return float64(pick(s)) / 1e3 })
+		return of(func(i int) float64 { return float64(pick(samples[i])) / 1e3 })[mid]
 	}
-	fmt.Printf("  %-10s %8.0f/s  p50 %6.0f µs  p99 %6.0f µs  processor %5.1f µs client, %5.1f µs server  onceredis is %.2fx (%.2f-%.2f)\n",
-		name, of(func(s sample) float64 { return s.rate }),
+	rate := of(func(i int) float64 { return ours[i].rate / samples[i].rate })
+	work := of(func(i int) float64 {
+		return float64(samples[i].client+samples[i].server) / float64(ours[i].client+ours[i].server)
+	})
+	fmt.Printf("  %-10s %8.0f/s  p50 %6.0f µs  p99 %6.0f µs  processor %5.1f µs client, %5.1f µs server\n",
+		name, of(func(i int) float64 { return samples[i].rate })[mid],
 		micros(func(s sample) time.Duration { return s.p50 }), micros(func(s sample) time.Duration { return s.p99 }),
-		micros(func(s sample) time.Duration { return s.client }), micros(func(s sample) time.Duration { return s.server }),
-		median(ratios), slices.Min(ratios), slices.Max(ratios))
-}
-
-func median(v []float64) float64 {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
+		micros(func(s sample) time.Duration { return s.client }), micros(func(s sample) time.Duration { return s.server }))
+	if name != "onceredis" {
+		fmt.Printf("  %-10s onceredis is %.2fx as fast (%.2f-%.2f), and as thrifty %.2fx (%.2f-%.2f)\n",
+			"", rate[mid], rate[0], rate[len(rate)-1], work[mid], work[0], work[len(work)-1])
+	}
 }
 
 // drive lets callers carry out operations one after the other for the duration.

@@ -29,9 +29,11 @@ type Config struct {
 	// see each other's records. Braces are not allowed. Defaults to [DefaultPrefix].
 	Prefix string
 
-	// MinReplicas is how many replicas must have confirmed a claim or an outcome (WAIT) before it
-	// counts. It makes a failover unlikely to forget one, but does not exclude it, and every
-	// verb as slow as that many replicas. Defaults to 0: the master's word is enough.
+	// MinReplicas is how many replicas must have confirmed a claim, an outcome or what is replayed
+	// (WAIT) before it counts. That makes it unlikely that a failover forgets one, but does not
+	// exclude it; and it takes as long as those replicas do. While fewer are connected, also
+	// after a failover, nothing can be claimed. Renewals and releases are not waited for: losing one
+	// puts an operation in doubt and no more. Defaults to 0: the master's word is enough.
 	MinReplicas int
 
 	// MinReplicasTimeout is how long to wait for them. A claim that was not confirmed is taken
@@ -67,7 +69,9 @@ type Config struct {
 // check reports everything that is wrong.
 func (c Config) check() error {
 	var errs []error
-	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("onceredis: "+format, args...)) }
+	report := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("onceredis: "+format, args...))
+	}
 	if strings.ContainsAny(c.Prefix, "{}") {
 		report("Prefix has braces, which are for Redis Cluster; leave them out")
 	}

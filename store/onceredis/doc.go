@@ -7,9 +7,10 @@
 //	guard, err := once.New(once.Config{Store: store, InDoubt: once.Rerun})
 //
 // Every verb is one script and one round trip: a claim that is won, refused or taken over, a
-// replay, a renewal, a completion, a release. Callers share a few connections, on which
-// concurrent requests travel together. Leases and retentions are measured by the server's clock; the
-// client's is never read for that. All reads go to the master.
+// replay, a renewal, a completion, a release. A replay of what this process has seen done before
+// is a plain read instead. Callers share a few connections, on which concurrent requests
+// travel together. Leases and retentions are measured by the server's clock; the client's is never
+// read for that. All reads go to the master, and a server that has become a replica refuses them.
 //
 // # What survives
 //
@@ -42,10 +43,13 @@
 // keys when memory is short drops claims, and [Open] refuses it. When memory is used up, new
 // claims are refused with [once.ErrFull], and all that have begun go on to their end.
 //
-// A user needs these rights (ACL): ~once{}:* for the keys, &once{}:* for the channels,
-// and +evalsha +eval +getex +set +del +setrange +pttl +time +publish +spublish +subscribe +ssubscribe +unsubscribe
-// +sunsubscribe +ping +hello +client +info; for lists +scan +getrange; to tell guarantees +config|get; for
-// MinReplicas +wait; in a Cluster +cluster.
+// A user (ACL) needs these rights:
+//
+//	~once{}:* &once{}:* +evalsha +eval +getex +set +del +setrange +pttl +time +publish +spublish
+//	+subscribe +ssubscribe +unsubscribe +sunsubscribe +ping +hello +client +info
+//
+// and for lists +scan +getrange, to tell guarantees +config|get, for MinReplicas +wait, in a
+// Cluster +cluster +asking.
 //
 // # How records are kept
 //

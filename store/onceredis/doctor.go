@@ -36,8 +36,8 @@ func (s server) findings(mode Mode, minReplicas int) []string {
 		report("%s", note)
 	}
 	if s.evicted > 0 {
-		report("%d keys were evicted since it started, records perhaps among them; set maxmemory-policy to noeviction "+
-			"and restart it or reset its statistics.", s.evicted)
+		report("%d keys were evicted since it started, records perhaps among them; "+
+			"set maxmemory-policy to noeviction and reset its statistics.", s.evicted)
 	}
 	if s.maxmemory == 0 {
 		report("its memory has no bound, so that the system may kill it; set maxmemory.")
@@ -47,12 +47,13 @@ func (s server) findings(mode Mode, minReplicas int) []string {
 	}
 	switch {
 	case s.replicas < minReplicas:
-		report("%d replicas are connected, MinReplicas is %d: no claim counts; start more replicas.", s.replicas, minReplicas)
+		report("%d replicas are connected, MinReplicas is %d: no claim counts; start more replicas.",
+			s.replicas, minReplicas)
 	case mode != Single && s.replicas == 0:
 		report("no replica is connected: nothing takes over if it fails; start one.")
 	case mode != Single && s.minReplicasToKeep == "0":
-		report("it goes on alone when it is cut off from its replicas, and what it is told then is lost in the failover; " +
-			"set min-replicas-to-write to 1.")
+		report("it goes on alone when it is cut off from its replicas, and what it is told then " +
+			"is lost in the failover; set min-replicas-to-write to 1.")
 	}
 	return list
 }

@@ -154,7 +154,8 @@ func (t *Target) parsePath(path string) error {
 		return errors.New("onceredis: DSN: the database after the slash is not a number")
 	}
 	if t.Mode == Cluster && n != 0 {
-		return errors.New("onceredis: DSN: Redis Cluster has database 0 only; use a prefix to tell applications apart")
+		return errors.New("onceredis: DSN: Redis Cluster has database 0 only; " +
+			"use a prefix to tell applications apart")
 	}
 	t.DB = int(n)
 	return nil
@@ -219,8 +220,8 @@ func (t *Target) parameter(name, value string) (err error) {
 	default:
 		// Its name is not repeated: it may be the end of a password with a question mark in it.
 		return errors.New("onceredis: DSN: unknown parameter; those that there are: " +
-			"prefix, min_replicas, min_replicas_timeout, max_outcome, max_conns, max_flush_delay, dial_timeout, timeout, " +
-			"sentinel_user, sentinel_password, tls_ca, tls_cert, tls_key, tls_server_name")
+			"prefix, min_replicas, min_replicas_timeout, max_outcome, max_conns, max_flush_delay, " +
+			"dial_timeout, timeout, sentinel_user, sentinel_password, tls_ca, tls_cert, tls_key, tls_server_name")
 	}
 	return err
 }

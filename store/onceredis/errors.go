@@ -12,8 +12,8 @@ import (
 
 // errUnreplicated: the master did what it was told, but too few replicas said so in time. It is
 // unknown if that survives a failover.
-var errUnreplicated = errors.New("onceredis: fewer replicas than Config.MinReplicas have confirmed in time; " +
-	"see that they run and are connected")
+var errUnreplicated = errors.New("onceredis: fewer replicas than Config.MinReplicas have confirmed " +
+	"in time; see that they run and are connected")
 
 func isNoScript(err error) bool {
 	r, ok := rueidis.IsRedisErr(err)
@@ -45,8 +45,8 @@ func (s *Store) explain(verb string, err error) error {
 	// Before Redis 7 the kind of an error within a script is in the middle of its text.
 	switch text := err.Error(); {
 	case strings.Contains(text, "OOM command not allowed"):
-		return fmt.Errorf("onceredis: %s: the server's maxmemory is used up; raise it, or shorten the retention: %w",
-			verb, once.ErrFull)
+		return fmt.Errorf("onceredis: %s: the server's maxmemory is used up; raise it, "+
+			"or shorten the retention: %w", verb, once.ErrFull)
 	case strings.Contains(text, "WRONGTYPE"):
 		return fmt.Errorf("onceredis: %s: the key holds something else than a record; "+
 			"give each application a prefix of its own: %w", verb, once.ErrUnreadable)
@@ -54,7 +54,8 @@ func (s *Store) explain(verb string, err error) error {
 		return fmt.Errorf("onceredis: %s: the server is a read-only replica now; connect to the master, "+
 			"or through the sentinels: %w", verb, err)
 	case strings.Contains(text, "NOREPLICAS"):
-		return fmt.Errorf("onceredis: %s: the server has fewer replicas than its min-replicas-to-write: %w", verb, err)
+		return fmt.Errorf("onceredis: %s: the server has fewer replicas than its min-replicas-to-write; "+
+			"see that they run and are connected: %w", verb, err)
 	}
 	return fmt.Errorf("onceredis: %s: %w", verb, err)
 }

@@ -51,9 +51,12 @@ func needsFlag(t *testing.T) {
 }
 
 // failOver runs operations while the master is killed, and afterwards repeats all that had
-// succeeded. The replicas that are to lag get nothing for a moment before. What runs again was lost. That may happen, and is reported; what is asserted is that
-// the service comes back, and that nobody is given anything but the latest run's outcome.
-func failOver(t *testing.T, master *servers.RedisServer, cfg onceredis.Config, lag ...*servers.RedisServer) {
+// succeeded. The replicas that are to lag get nothing for a moment before. What runs again was
+// lost. That may happen, and is reported; what is asserted is that the service comes back, and
+// that nobody is given anything but the latest run's outcome.
+func failOver(
+	t *testing.T, master *servers.RedisServer, cfg onceredis.Config, lag ...*servers.RedisServer,
+) {
 	s := open(t, cfg)
 	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Lease: 5 * time.Second, Wait: 10 * time.Second})
 	ok(t, err)
@@ -104,7 +107,8 @@ func failOver(t *testing.T, master *servers.RedisServer, cfg onceredis.Config, l
 		}
 	}
 	t.Logf("MinReplicas %d: %d operations, %d of them acknowledged; %d more were done %v after the kill; "+
-		"%d were lost and ran again; %d errors were told to callers", cfg.MinReplicas, n, l.done.Load(), few, back, lost, l.errors.Load())
+		"%d were lost and ran again; %d errors were told to callers",
+		cfg.MinReplicas, n, l.done.Load(), few, back, lost, l.errors.Load())
 }
 
 // load runs operations that are named by numbers.
@@ -139,7 +143,8 @@ type outcome struct {
 // try asks for the operation until there is an answer. The answer tells the runs apart.
 func (l *load) try(t *testing.T, i int64) (run int64, err error) {
 	k := once.Key{Scope: "failover", ID: fmt.Sprint(i)}
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && t.Context().Err() == nil; time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(time.Minute)
+	for ; time.Now().Before(deadline) && t.Context().Err() == nil; time.Sleep(10 * time.Millisecond) {
 		out, err2 := once.Do(t.Context(), l.g, k, once.Fingerprint{}, func(context.Context) (outcome, error) {
 			return outcome{l.runs.Add(1), l.pad}, nil
 		})

@@ -36,11 +36,12 @@ func guarantees(mode Mode, masters []server, minReplicas int) once.Guarantees {
 	switch {
 	case g.Failover == once.NotApplicable:
 	case minReplicas == 0:
-		g.Notes = append(g.Notes, "Replication is asynchronous: a failover forgets what the new master had not received yet; "+
-			"MinReplicas makes that unlikely.")
+		g.Notes = append(g.Notes, "Replication is asynchronous: a failover forgets what the new master "+
+			"had not received yet; MinReplicas makes that unlikely.")
 	default:
-		g.Notes = append(g.Notes, fmt.Sprintf("Claims and outcomes wait for %d replicas, which makes it unlikely that a failover "+
-			"forgets one; Redis does not promise that the new master is one of them.", minReplicas))
+		g.Notes = append(g.Notes, fmt.Sprintf("Claims and outcomes wait for %d replicas, which makes it "+
+			"unlikely that a failover forgets one; Redis does not promise that the new master is one of them.",
+			minReplicas))
 	}
 	g.Notes = append(g.Notes, "Leases and fences rest on the server's wall clock: nobody may set it back.")
 	return g
@@ -55,12 +56,16 @@ func (s server) durability() (crash, power once.Survival, note string) {
 	case s.appendfsync == "always" && s.noFsyncOnRewrite == "no":
 		return once.Survives, once.Survives, ""
 	case s.appendfsync == "always":
-		return once.Survives, once.Lost, "While the file is rewritten nothing is synced (no-appendfsync-on-rewrite yes); set it to no."
+		return once.Survives, once.Lost,
+			"While the file is rewritten nothing is synced (no-appendfsync-on-rewrite yes); set it to no."
 	case s.appendfsync == "no":
-		return once.Survives, once.Lost, "The system decides when records reach the disk (appendfsync no); set appendfsync to always."
+		return once.Survives, once.Lost,
+			"The system decides when records reach the disk (appendfsync no); set appendfsync to always."
 	case s.appendfsync == "everysec":
 		// While a sync is under way writes are held back in the process for up to two seconds.
-		return once.Lost, once.Lost, "The last one or two seconds can be lost (appendfsync everysec); set appendfsync to always."
+		return once.Lost, once.Lost,
+			"The last one or two seconds can be lost (appendfsync everysec); set appendfsync to always."
 	}
-	return once.Lost, once.Lost, "It is not known when records reach the disk, since CONFIG GET is refused; allow it."
+	return once.Lost, once.Lost,
+		"It is not known when records reach the disk, since CONFIG GET is refused; allow it."
 }

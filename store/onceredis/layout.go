@@ -93,8 +93,8 @@ func appendHead(b []byte, c once.Claim) []byte {
 
 var errDamaged = fmt.Errorf("onceredis: the value has not the form of a record: %w", once.ErrUnreadable)
 
-// decode reads a record, which keeps v. The clock is what the scripts return beside it: the key's time to live
-// in ms if it is done, and else the server's time in µs.
+// decode reads a record, which keeps v. The clock is what the scripts return beside it: the key's
+// time to live in ms if it is done, and else the server's time in µs.
 func decode(k once.Key, v []byte, clock int64) (once.Record, error) {
 	if len(v) < minRecord || len(v) < minRecord+int(v[offType]) {
 		return once.Record{}, errDamaged

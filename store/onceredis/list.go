@@ -51,7 +51,8 @@ func (s *Store) listNode(
 			yield(once.Record{}, err)
 			return false
 		}
-		scan, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(match).Count(listStep).Type("string").Build()).AsScanEntry()
+		next := node.B().Scan().Cursor(cursor).Match(match).Count(listStep).Type("string").Build()
+		scan, err := node.Do(ctx, next).AsScanEntry()
 		var found []once.Record
 		if err == nil {
 			found, err = s.peek(ctx, node, scan.Elements, f)

@@ -94,7 +94,9 @@ func (x script) eval(c rueidis.Builder, key string, args ...string) rueidis.Comp
 }
 
 // run runs the script in one round trip, and in two if the server does not know it.
-func (s *Store) run(ctx context.Context, x script, key string, args ...string) (rueidis.RedisMessage, error) {
+func (s *Store) run(
+	ctx context.Context, x script, key string, args ...string,
+) (rueidis.RedisMessage, error) {
 	if err := s.usable(ctx); err != nil {
 		return rueidis.RedisMessage{}, err
 	}

@@ -55,8 +55,8 @@ func inspect(ctx context.Context, c rueidis.Client) ([]server, error) {
 		first := masters[0].addr
 		text, err := c.Nodes()[first].Do(ctx, c.B().ClusterInfo().Build()).ToString()
 		if state := parseInfo(text)["cluster_state"]; err == nil && state != "ok" {
-			err = fmt.Errorf("onceredis: the cluster does not serve all slots (cluster_state %s); see CLUSTER INFO on %s",
-				state, first)
+			err = fmt.Errorf("onceredis: the cluster does not serve all slots (cluster_state %s); "+
+				"see CLUSTER INFO on %s", state, first)
 		}
 		if err != nil {
 			return nil, errors.Join(append(errs, err)...)

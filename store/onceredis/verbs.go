@@ -104,7 +104,8 @@ func (s *Store) takeBack(ctx context.Context, c once.Claim, reply rueidis.RedisM
 
 // Renew implements [once.Store].
 func (s *Store) Renew(ctx context.Context, k once.Key, o once.Owner, lease time.Duration) error {
-	return s.owned(s.run(ctx, s.scripts.renew, s.name(k), ownerArg(o), strconv.FormatInt(micros(lease), 10)))
+	return s.owned(s.run(ctx, s.scripts.renew, s.name(k),
+		ownerArg(o), strconv.FormatInt(micros(lease), 10)))
 }
 
 // Complete implements [once.Store]. An outcome with more bytes than Config.MaxOutcome is refused
