@@ -28,7 +28,7 @@ func mismatchAfter() group {
 			}
 			var second, third answer
 			n, err := p.executions(op, func() (err error) {
-				if second, err = p.retried(p.another(op)); err != nil {
+				if second, err = p.send(p.another(op)); err != nil {
 					return err
 				}
 				third, err = p.retried(op)
@@ -125,8 +125,8 @@ func (p *probe) overlapMismatch() (bool, error) {
 		p.acceptedMismatch("mismatch-in-flight", a, b, unknown)
 		return true, nil
 	}
-	if !b.done.Before(a.done) && a.ok() {
-		return false, nil // the first was over
+	if a.ok() && b.status != http.StatusConflict && !b.done.Before(a.done) {
+		return false, nil // the first may have been over
 	}
 	refused := b
 	if b.ok() { // it came first

@@ -151,12 +151,12 @@ func (p *probe) atOnce(requests []request) ([]answer, error) {
 // the configuration says that a key may take to settle.
 func (p *probe) retried(op operation) (answer, error) {
 	deadline := time.Now().Add(p.cfg.Settle)
-	for {
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
 		a, err := p.send(op)
 		if err != nil || !comeBack(a) || time.Now().After(deadline) {
 			return a, err
 		}
-		wait(p.ctx, min(max(retryAfter(a), 100*time.Millisecond), p.cfg.Settle/4))
+		wait(p.ctx, min(max(retryAfter(a), pause), p.cfg.Settle/4))
 	}
 }
 

@@ -121,7 +121,7 @@ func (s *shop) operate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(201)
 	fmt.Fprintf(w, `{"id": %d, "ok": true`, id)
 	if big {
-		fmt.Fprintf(w, `, "pad": %q`, strings.Repeat("x", 300_000))
+		fmt.Fprintf(w, `, "pad": %q`, strings.Repeat("x", 30_000))
 	}
 	io.WriteString(w, "}")
 }
@@ -224,7 +224,7 @@ func (s *shop) run(w http.ResponseWriter, r *http.Request, id string, rec *recor
 	case hungUp && s.hangUpStuck:
 		s.mu.Unlock()
 		return
-	case hungUp && s.hangUpForgets, s.forgetsErrors && strings.Contains(body, "declined"), s.forgetsLarge && len(body) > 100_000:
+	case hungUp && s.hangUpForgets, s.forgetsErrors && strings.Contains(body, "declined"), s.forgetsLarge && len(body) > 10_000:
 		delete(s.records, id)
 	default:
 		s.records[id] = rec
@@ -409,10 +409,19 @@ func (g *gate) hold(r *http.Request) {
 		g.changed.Broadcast()
 	})
 	defer timer.Stop()
-	enough := func(n int) bool { return t.arrived >= n && (g.waiting || t.held+t.answered >= n) }
+	settled := func(n int) bool { return t.held+t.answered >= n }
+	if checkOf(r) == "in-flight" {
+		defer func() { // let the client see the answer to the other one first
+			g.mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+			g.mu.Lock()
+		}()
+	}
 	for t.patient {
 		switch check := checkOf(r); {
-		case check == "concurrent" && !enough(concurrency), check == "in-flight" && !enough(2), check == "hang-up" && !t.hungUp:
+		case check == "concurrent" && (t.arrived < concurrency || !g.waiting && !settled(concurrency)),
+			check == "in-flight" && !settled(2),
+			check == "hang-up" && !t.hungUp:
 			g.changed.Wait()
 		default:
 			return
