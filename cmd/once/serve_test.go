@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,13 +102,7 @@ func TestSignalLetsRequestsFinish(t *testing.T) {
 	go func() { a, _ := d.try("k", "hang"); got <- a }()
 	leave := <-s.hangs
 	d.cmd.Process.Signal(syscall.SIGTERM)
-	addr := strings.TrimPrefix(d.url, "http://")
-	for { // until the port is closed
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err != nil {
-			break
-		}
-		c.Close()
+	for d.ready() != http.StatusServiceUnavailable {
 		time.Sleep(5 * time.Millisecond)
 	}
 	close(leave)
@@ -188,6 +181,23 @@ func TestSettingsAreCheckedBeforeAnythingStarts(t *testing.T) {
 	if r := runOnce(t, "", "serve", "--help"); r.status != 0 || !strings.Contains(r.out, "--in-doubt") {
 		t.Errorf("help: got %+v", r)
 	}
+}
+
+// ready returns the status of /readyz.
+func (d *daemon) ready() int {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", d.admin+"/readyz", nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
 
 func TestHealthOfTheProcess(t *testing.T) {

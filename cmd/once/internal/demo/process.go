@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -89,14 +90,18 @@ func (p *process) kill() {
 	p.kills++
 }
 
-// freeAddress returns an address that nobody listens on now.
+// freeAddress returns an address that nobody listens on now, and that the system gives to nobody
+// by itself while the process that listened there is dead.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for try := 0; ; try++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+		if try == 100 {
+			return "", err
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func newService(dir string) (*process, string, error) {

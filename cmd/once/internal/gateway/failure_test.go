@@ -47,10 +47,7 @@ func broken(t *testing.T, raw string) (url string, seen *atomic.Int64) {
 
 func refused(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listenQuietly(t)
 	defer l.Close()
 	return "http://" + l.Addr().String()
 }
@@ -149,10 +146,7 @@ func TestRerunTellsTheServiceWhichAttemptItIs(t *testing.T) {
 
 func TestUnreachedServiceKeepsTheDoubtOfEarlierAttempts(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listenQuietly(t)
 	r := start(t, "http://"+l.Addr().String(), "--in-doubt", "rerun", "--max-attempts", "2")
 	go func() {
 		c, err := l.Accept()
@@ -175,10 +169,7 @@ func TestUnreachedServiceKeepsTheDoubtOfEarlierAttempts(t *testing.T) {
 
 func TestServiceThatComesUpLateIsReached(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listenQuietly(t)
 	addr := l.Addr().String()
 	l.Close()
 	r := start(t, "http://"+addr, "--upstream-retries", "1000")

@@ -3,8 +3,10 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -197,4 +199,18 @@ func (a answer) problem() string {
 	_, name, _ := strings.Cut(a.body, "#")
 	name, _, _ = strings.Cut(name, `"`)
 	return name
+}
+
+// listenQuietly listens on a port that the system gives to nobody by itself: when it is closed, no
+// other test is there all of a sudden.
+func listenQuietly(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err == nil {
+			return l
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }

@@ -19,10 +19,7 @@ import (
 
 func TestRefusedConnectionIsNotSent(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listenQuietly(t)
 	l.Close()
 	c := client(t, l.Addr().String(), func(cfg *upstream.Config) { cfg.Retries = 2 })
 	resp, err := c.Do(t.Context(), post("x"))
@@ -33,10 +30,7 @@ func TestRefusedConnectionIsNotSent(t *testing.T) {
 
 func TestRetriesUntilServerIsUp(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listenQuietly(t)
 	addr := l.Addr().String()
 	l.Close()
 	c := client(t, addr, func(cfg *upstream.Config) { cfg.Retries = 1000 })

@@ -3,7 +3,9 @@ package upstream_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -121,3 +123,17 @@ func echo(w http.ResponseWriter, r *http.Request) {
 }
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// listenQuietly listens on a port that the system gives to nobody by itself: when it is closed, no
+// other test is there all of a sudden.
+func listenQuietly(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err == nil {
+			return l
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
+}
