@@ -187,3 +187,19 @@ func TestFinalFailureReadsTheSameForEveryCaller(t *testing.T) {
 		t.Errorf("first %q, then %q", a, b)
 	}
 }
+
+// An operator may complete any record that is in doubt, also that of a lock.
+func TestLockThatAnOperatorCompletedIsRefused(t *testing.T) {
+	g := newGuard(t, once.Config{})
+	err := once.Lock(t.Context(), g, key, func(ctx context.Context, _ uint64) error {
+		a, _ := once.FromContext(ctx)
+		return g.Store().Complete(ctx, a.Key(), a.Owner(), once.Outcome{}, time.Hour)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = once.Lock(t.Context(), g, key, func(context.Context, uint64) error { t.Error("ran without owning"); return nil })
+	if err == nil {
+		t.Error("the lock was taken")
+	}
+}

@@ -2,12 +2,16 @@ package once
 
 import (
 	"context"
+	"errors"
 	"math"
 )
 
 // lockScope keeps locks apart from operations: taking over a lock says nothing about an operation
 // of the same key that is in doubt.
 const lockScope = "\x00lock"
+
+// errLockDone: somebody has completed the lock's record, which nothing here does.
+var errLockDone = errors.New("once: lock was completed by an operator; forget its record to free it")
 
 // Lock runs fn unless the same key is being run: then it returns a [*KeyError] around ErrInFlight, at
 // once or after [Config.Wait]. Nothing is kept afterwards; the next caller runs again. The error of
@@ -26,6 +30,9 @@ func Lock(ctx context.Context, g *Guard, k Key, fn func(ctx context.Context, fen
 	a, err := g.begin(ctx, k, Fingerprint{}, claimTerms{wait: g.cfg.Wait, takeover: math.MaxInt, forget: g.cfg.Lease})
 	if err != nil {
 		return err
+	}
+	if _, done := a.Replay(); done {
+		return &KeyError{Key: k, Err: errLockDone}
 	}
 	defer a.CompleteFor(Outcome{}, 0)
 	return fn(a.Context(), a.Fence())
