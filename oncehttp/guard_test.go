@@ -173,20 +173,35 @@ func TestWaiterThatGivesUpChangesNothing(t *testing.T) {
 // The client hangs up while the handler runs: the case that idempotency is for.
 func TestClientThatHangsUpCausesNoSecondRun(t *testing.T) {
 	t.Parallel()
-	started, release, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	var started chan struct{}
+	var clients chan context.Context
 	h := created()
 	next := h.next
 	h.next = func(w http.ResponseWriter, r *http.Request) {
 		close(started)
-		<-release
+		select {
+		case <-(<-clients).Done():
+		case <-time.After(30 * time.Second):
+			t.Error("the server does not notice")
+		}
+		a, _ := once.FromContext(r.Context())
+		if r.Context().Err() != nil || a.Context().Err() != nil {
+			t.Errorf("contexts are done: %v, %v", r.Context().Err(), a.Context().Err())
+		}
 		next(w, r)
-		finished <- r.Context().Err()
 	}
 	for _, wait := range []time.Duration{0, time.Minute} {
 		t.Run(fmt.Sprint("wait ", wait), func(t *testing.T) {
 			h.runs.Store(0)
-			started, release = make(chan struct{}), make(chan struct{})
-			s := newServer(t, newMiddleware(t, oncehttp.Config{Guard: newGuard(t, once.Config{Wait: wait})}).Wrap(h))
+			started, clients = make(chan struct{}), make(chan context.Context, 1)
+			guarded := newMiddleware(t, oncehttp.Config{Guard: newGuard(t, once.Config{Wait: wait})}).Wrap(h)
+			s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case clients <- r.Context():
+				default: // not the first
+				}
+				guarded.ServeHTTP(w, r)
+			}))
 			conn, err := net.Dial("tcp", s.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -195,11 +210,6 @@ func TestClientThatHangsUpCausesNoSecondRun(t *testing.T) {
 			io.WriteString(conn, request)
 			<-started
 			conn.Close()
-			time.Sleep(20 * time.Millisecond) // the server may notice; the test holds either way
-			close(release)
-			if err := <-finished; err != nil {
-				t.Errorf("the handler's context is done: %v", err)
-			}
 			var a *answer
 			eventually(t, "the response is recorded", func() bool {
 				conn, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -437,6 +447,25 @@ func TestLateOwnerAnswersWithTheRecordedOutcome(t *testing.T) {
 		}
 		h.wantRuns(t, 2)
 	})
+}
+
+// Not even then is it given the outcome of another request.
+func TestLateOwnerIsNotGivenTheOutcomeOfAnotherRequest(t *testing.T) {
+	store := new(oncemem.Store)
+	guarded := func(h http.Handler) http.Handler {
+		return newMiddleware(t, oncehttp.Config{Guard: newGuard(t, once.Config{Store: store})}).Wrap(h)
+	}
+	secret := &counter{next: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "secret") }}
+	h := &counter{next: func(_ http.ResponseWriter, r *http.Request) {
+		a, _ := once.FromContext(r.Context())
+		store.Release(r.Context(), a.Key(), a.Owner()) // somebody intervenes
+		do(guarded(secret), call{key: "k", body: "2"}).wantStatus(t, 200)
+	}}
+	a := do(guarded(h), call{key: "k", body: "1"})
+	a.wantProblem(t, oncehttp.ProblemOutcomeUnknown, 503)
+	if strings.Contains(a.body, "secret") {
+		t.Errorf("body is %s", a.body)
+	}
 }
 
 func TestTokenRefreshedBetweenTwoTriesIsTheSameOperation(t *testing.T) {

@@ -50,11 +50,7 @@ func (m *Middleware) writeReplay(w http.ResponseWriter, r *http.Request, p *pars
 	expose(h, m.cfg.ReplayHeader)
 	w.WriteHeader(p.status)
 	for _, f := range p.fields[p.header:] {
-		name := f.name
-		if !hasListElement(h["Trailer"], name) {
-			name = http.TrailerPrefix + name
-		}
-		h[name] = p.values[f.lo:f.hi:f.hi]
+		h[http.TrailerPrefix+f.name] = p.values[f.lo:f.hi:f.hi]
 	}
 	if len(p.body) > 0 && bodyAllowed(p.status) {
 		w.Write(p.body)

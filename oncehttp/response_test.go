@@ -159,8 +159,8 @@ func TestResponseThatIsTooLargeIsSentOnceAndTheOperationIsDone(t *testing.T) {
 				w.Header().Set("Trailer", "X-Sum")
 				w.WriteHeader(201)
 				write(w)
-				if err := r.Context().Err(); err != nil {
-					t.Error("the context is done:", err)
+				if ctx := r.Context(); ctx.Err() != nil || context.Cause(ctx) != nil {
+					t.Error("the context is done:", ctx.Err(), context.Cause(ctx))
 				}
 				w.Header().Set("X-Sum", "1")
 			}}

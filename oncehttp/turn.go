@@ -84,7 +84,6 @@ func (t *turn) overflow() error {
 	if t.x.m.binds {
 		return errResponseTooLarge // to complete it could commit what is not finished
 	}
-	t.ctx.full() // it outlives the attempt
 	return t.record(false)
 }
 
