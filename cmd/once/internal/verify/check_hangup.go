@@ -7,10 +7,6 @@ import (
 // hangUps is how many operations lose their client.
 const hangUps = 3
 
-// leaves is the time that a request is given to leave: when the transport of net/http says that it
-// has been written, the last of it may still be in a buffer.
-const leaves = 2 * time.Millisecond
-
 // hangUp closes the connection while the operation is in flight, and tries again: what a client
 // does whose patience ends, and what keys are for.
 func hangUp() group {
@@ -31,7 +27,7 @@ func runHangUp(p *probe) error {
 		op := p.next()
 		n, err := p.executions(op, func() (err error) {
 			wait(p.ctx, p.cfg.Pause)
-			after := max(p.usual*time.Duration(i)/hangUps, leaves)
+			after := p.usual * time.Duration(i) / hangUps
 			if _, err = p.client.sendAndHangUp(p.ctx, p.group.name, p.request(op), after); err != nil {
 				return err
 			}

@@ -69,6 +69,7 @@ type client struct {
 func newClient(cfg *Config) *client {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialWire,
 		ForceAttemptHTTP2:   true,
 		DisableCompression:  true, // bytes are compared as they are sent
 		MaxIdleConnsPerHost: cfg.Concurrency,
@@ -95,24 +96,16 @@ func (c *client) send(ctx context.Context, group string, r request) (answer, err
 }
 
 // sendAndHangUp sends a request and closes the connection, at the earliest so long after the request
-// was written, without looking at the response.
+// has left, without looking at the response.
 func (c *client) sendAndHangUp(ctx context.Context, group string, r request, after time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
-	wrote := make(chan struct{}, 1)
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(i httptrace.WroteRequestInfo) {
-		select {
-		case wrote <- struct{}{}:
-		default:
-		}
-	}})
+	gone := newDeparture()
+	traced := httptrace.WithClientTrace(ctx, gone.trace())
 	go func() {
-		select {
-		case <-wrote:
-			wait(ctx, after)
-			cancel()
-		case <-ctx.Done():
-		}
+		gone.wait(ctx)
+		wait(ctx, after)
+		cancel()
 	}()
 	return c.exchange(traced, group, r, ctx.Done())
 }

@@ -270,7 +270,7 @@ func (s *shop) again(w http.ResponseWriter, r *http.Request, id string, rec *rec
 		<-rec.done
 	case inFlight, stuck:
 		if !s.noRetryAfter {
-			w.Header().Set("Retry-After", map[bool]string{true: "soon", false: "1"}[s.badRetryAfter])
+			w.Header().Set("Retry-After", map[bool]string{true: "soon", false: "0"}[s.badRetryAfter])
 		}
 		s.refuse(w, 409, "request outstanding")
 		return
@@ -398,11 +398,7 @@ func (g *gate) hold(r *http.Request) {
 	t := g.traffic(r)
 	t.held++
 	g.changed.Broadcast()
-	patience := 20 * time.Second // so that a failure is seen
-	if checkOf(r) == "hang-up" {
-		patience = 2 * time.Second // the client may have hung up before its request left
-	}
-	timer := time.AfterFunc(patience, func() {
+	timer := time.AfterFunc(20*time.Second, func() { // so that a failure is seen
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		t.patient = false

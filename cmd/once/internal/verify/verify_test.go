@@ -202,7 +202,7 @@ func TestWrongExpiryIsFound(t *testing.T) {
 			cfg := configFor(serve(t, s))
 			s.retention = 300 * time.Millisecond
 			if f.expiresEarly {
-				cfg.Expiry = 6 * time.Second // it is seen in half of that
+				cfg.Expiry = 8 * time.Second // it is seen in half of that
 			} else {
 				cfg.Expiry = s.retention
 			}
@@ -333,5 +333,33 @@ func TestBoundsAreKept(t *testing.T) {
 	v, _ := New(cfg)
 	if r, err := v.Run(ctx); err != nil || r.Unfinished == "" || r.Count(Fail) > 0 {
 		t.Errorf("got %v, %+v", err, r)
+	}
+}
+
+// The checks do not depend on the version of HTTP: a connection that is broken off is a stream there.
+func TestHangUpOverTLS(t *testing.T) {
+	t.Parallel()
+	for _, h2 := range []bool{false, true} {
+		s := newShop(flaws{hangUpForgets: true})
+		server := httptest.NewUnstartedServer(s)
+		server.EnableHTTP2 = h2
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		cfg := configFor(server.URL)
+		v, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(&v.cfg)
+		defer c.close()
+		c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+		r := &Report{}
+		st := &state{n: 1}
+		for _, g := range []group{first(), hangUp()} {
+			if err := v.runGroup(t.Context(), c, st, r, &g); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantFailed(t, r, "hang-up")
 	}
 }
