@@ -2,8 +2,10 @@ package oncegrpc
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -29,6 +31,20 @@ func TestRecordedMessageHasTheRecordedBytes(t *testing.T) {
 				t.Errorf("%s: encoded as %x, %v, want %x", name, got, err, data)
 			}
 		}
+	}
+}
+
+// Records may have been made by a server of package onceconnect.
+func TestFieldsOfConnectAreRead(t *testing.T) {
+	got := fromFields(
+		map[string][]string{"X-A": {"1", "2"}, "X-B-Bin": {"AP8=", "AP8", "?"}},
+		map[string][]string{"x-a": {"3"}})
+	want := metadata.MD{"x-a": {"1", "2", "3"}, "x-b-bin": {"\x00\xff", "\x00\xff"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if again := fromFields(toFields(want)); !reflect.DeepEqual(again, want) {
+		t.Errorf("%q becomes %q", want, again)
 	}
 }
 

@@ -163,7 +163,8 @@ func (c *call) run(ctx context.Context) (*rpc.Reply, error) {
 	if c.err != nil {
 		setError(reply, c.err)
 	}
-	reply.Fields[rpc.Header], reply.Fields[rpc.Trailer] = c.stream.recorded()
+	header, trailer := c.stream.recorded()
+	reply.Fields[rpc.Header], reply.Fields[rpc.Trailer] = toFields(header), toFields(trailer)
 	return reply, err
 }
 
@@ -179,7 +180,9 @@ func (c *call) answer(ctx context.Context) (any, error) {
 
 // replay sends what is recorded.
 func replay(ctx context.Context, reply *rpc.Reply) (any, error) {
-	setFields(ctx, reply.Fields[rpc.Header], reply.Fields[rpc.Trailer])
+	setFields(ctx,
+		fromFields(reply.Fields[rpc.Header], reply.Fields[rpc.ContextHeader]),
+		fromFields(reply.Fields[rpc.Trailer], reply.Fields[rpc.ContextTrailer]))
 	mark := metadata.Pairs(ReplayHeader, "true")
 	if reply.Code != rpc.OK {
 		grpc.SetTrailer(ctx, mark) // an error may be sent without a header, and so is its replay
