@@ -61,11 +61,15 @@ func (s *Store) claimAll(
 	for n, i := range todo {
 		cmds[n] = command(s.client.B(), s.name(claims[i].Key), claimArgs(claims[i])...)
 	}
-	for n, reply := range s.client.DoMulti(ctx, cmds...) {
+	for n, reply := range s.client.DoMulti(patient{ctx}, cmds...) {
 		i := todo[n]
 		m, err := reply.ToMessage()
 		if isNoScript(err) {
 			unknown = append(unknown, i)
+			continue
+		}
+		if othersError(ctx, err) {
+			results[i].Record, results[i].Err = s.Claim(ctx, claims[i])
 			continue
 		}
 		if err != nil {

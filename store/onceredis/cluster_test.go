@@ -11,8 +11,7 @@ import (
 	"github.com/oncehq/once/store/onceredis"
 )
 
-func TestCluster(t *testing.T) {
-	t.Parallel()
+func cluster(t *testing.T) {
 	c := servers.RedisCluster(t)
 	cfg := onceredis.Config{DSN: "redis+cluster://" + c.Addrs()}
 	s, other := open(t, cfg), open(t, cfg)

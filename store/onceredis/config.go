@@ -15,7 +15,7 @@ const (
 	DefaultMinReplicasTimeout = time.Second
 	DefaultMaxOutcome         = 4 << 20
 	DefaultMaxConns           = 64
-	DefaultDialTimeout        = 5 * time.Second
+	DefaultDialTimeout        = 2 * time.Second
 	DefaultTimeout            = 3 * time.Second
 )
 
@@ -53,7 +53,9 @@ type Config struct {
 	// effect on callers that are alone. Defaults to 0: not at all.
 	MaxFlushDelay time.Duration
 
-	// DialTimeout bounds the making of a connection. Defaults to [DefaultDialTimeout].
+	// DialTimeout bounds the making of a connection, and after that the server's first answer on
+	// it. A caller that needs a new connection may have to wait that long, whatever its context
+	// says, since the connection is for others too. Defaults to [DefaultDialTimeout].
 	DialTimeout time.Duration
 
 	// Timeout is how long a server may be silent while an answer is due, before the connection is

@@ -3,6 +3,7 @@ package onceredis_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,6 +99,49 @@ func TestLostRepliesEndWithTheTimeout(t *testing.T) {
 		t.Fatalf("claim whose reply was lost: got error %v after %d faults", err, p.Faults())
 	}
 	wins(t, s, c)
+}
+
+// A connection is made for all who need it. That the first of them gives up is not their affair.
+func TestNobodySuffersFromTheImpatienceOfOthers(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t)
+	s, _, p := behindProxy(t, r)
+	p.Delay(20 * time.Millisecond) // of the handshake too
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	for range 16 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				s.Claim(ctx, newClaim())
+				cancel()
+			}
+		})
+	}
+	for range 3 {
+		p.Cut()
+		p.Mend()
+		// Of its own connection being cut a claim may hear, and be repeated.
+		eventually(t, "a patient claim is made", func() bool {
+			err := second(s.Claim(t.Context(), newClaim()))
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+				t.Errorf("a patient claim got the error of others: %v", err)
+			}
+			return err == nil
+		})
+		for _, res := range s.ClaimBatch(t.Context(), []once.Claim{newClaim(), newClaim()}) {
+			if errors.Is(res.Err, context.DeadlineExceeded) || errors.Is(res.Err, context.Canceled) {
+				t.Errorf("a patient batch got the error of others: %v", res.Err)
+			}
+		}
+	}
 }
 
 func TestOneExecutionThoughTheServerWasPaused(t *testing.T) {

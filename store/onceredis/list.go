@@ -45,6 +45,7 @@ func (s *Store) List(ctx context.Context, f once.Filter) iter.Seq2[once.Record, 
 func (s *Store) listNode(
 	ctx context.Context, node rueidis.Client, f once.Filter, yield func(once.Record, error) bool,
 ) bool {
+	ctx = patient{ctx}
 	match := pattern(s.cfg.Prefix, f.Scope)
 	for cursor := uint64(0); ; {
 		if err := s.usable(ctx); err != nil {

@@ -4,11 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/oncehq/once"
 	"github.com/redis/rueidis"
@@ -92,98 +88,6 @@ func (c Config) merge(p Config) Config {
 	c.DialTimeout = cmp.Or(c.DialTimeout, p.DialTimeout)
 	c.Timeout = cmp.Or(c.Timeout, p.Timeout)
 	return c
-}
-
-const (
-	bufferSize = 128 << 10 // of each connection and direction
-
-	// topologyRefresh is how often the client asks who is master, beside being told.
-	topologyRefresh = 5 * time.Second
-)
-
-// connect makes the client. It sends nothing twice: what to repeat is the guard's decision, which
-// knows that verbs may be repeated. Only redirections within a Cluster are followed, since a
-// command that was redirected was not carried out.
-func connect(ctx context.Context, t Target, cfg Config) (rueidis.Client, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	option := rueidis.ClientOption{
-		InitAddress:         t.Addrs,
-		Username:            t.Username,
-		Password:            t.Password,
-		SelectDB:            t.DB,
-		TLSConfig:           cfg.TLS,
-		ClientName:          "once",
-		Dialer:              net.Dialer{Timeout: cfg.DialTimeout},
-		ForceSingleClient:   t.Mode == Single,
-		ConnWriteTimeout:    cfg.Timeout + cfg.MinReplicasTimeout, // WAIT is silent on purpose
-		DisableRetry:        true,
-		DisableCache:        true,
-		BlockingPoolSize:    cfg.MaxConns,
-		MaxFlushDelay:       cfg.MaxFlushDelay,
-		ReadBufferEachConn:  bufferSize,
-		WriteBufferEachConn: bufferSize,
-	}
-	switch t.Mode {
-	case Sentinel:
-		option.Sentinel = rueidis.SentinelOption{
-			Dialer:                  option.Dialer,
-			TLSConfig:               cfg.TLS,
-			MasterSet:               t.Master,
-			Username:                t.SentinelUsername,
-			Password:                t.SentinelPassword,
-			ClientName:              option.ClientName,
-			TopologyRefreshInterval: topologyRefresh,
-		}
-	case Cluster:
-		option.ClusterOption.ShardsRefreshInterval = topologyRefresh
-	}
-	return dial(ctx, t, option)
-}
-
-// dial makes the client, but does not wait for it beyond the context.
-func dial(ctx context.Context, t Target, option rueidis.ClientOption) (rueidis.Client, error) {
-	type result struct {
-		client rueidis.Client
-		err    error
-	}
-	dialed := make(chan result, 1)
-	go func() {
-		client, err := rueidis.NewClient(option)
-		if err != nil && client != nil {
-			client.Close()
-		}
-		dialed <- result{client, err}
-	}()
-	select {
-	case r := <-dialed:
-		if r.err != nil {
-			return nil, fmt.Errorf("onceredis: cannot connect to %s: %w%s", t, r.err, advice(r.err))
-		}
-		return r.client, nil
-	case <-ctx.Done():
-		go func() {
-			if r := <-dialed; r.err == nil {
-				r.client.Close()
-			}
-		}()
-		return nil, fmt.Errorf("onceredis: cannot connect to %s: %w", t, context.Cause(ctx))
-	}
-}
-
-// advice says what to do about an error of connecting.
-func advice(err error) string {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "NOAUTH"):
-		return "; put the password into the DSN: redis://user:password@host"
-	case strings.Contains(text, "WRONGPASS"):
-		return "; user or password in the DSN is wrong"
-	case strings.Contains(text, "refused"):
-		return "; is the server running there?"
-	}
-	return ""
 }
 
 // Close ends the connections and the waits. Verbs that follow return [once.ErrClosed].

@@ -100,9 +100,9 @@ func (s *Store) run(
 	if err := s.usable(ctx); err != nil {
 		return rueidis.RedisMessage{}, err
 	}
-	reply, err := s.client.Do(ctx, x.evalsha(s.client.B(), key, args...)).ToMessage()
+	reply, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return x.evalsha(b, key, args...) })
 	if isNoScript(err) {
-		reply, err = s.client.Do(ctx, x.eval(s.client.B(), key, args...)).ToMessage()
+		reply, err = s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return x.eval(b, key, args...) })
 	}
 	return reply, s.explain(x.name, err)
 }

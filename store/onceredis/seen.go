@@ -56,10 +56,11 @@ func (s *Store) readDone(ctx context.Context, c once.Claim, name string) (once.R
 		return once.Record{}, nil, false
 	}
 	// Like the scripts, and for the same reason, with a command that a replica refuses.
-	v, err := s.client.Do(ctx, s.client.B().Getex().Key(name).Build()).AsBytes()
+	reply, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Getex().Key(name).Build() })
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return once.Record{}, s.explain("claim", err), true
 	}
+	v, _ := reply.AsBytes() // empty if there is none
 	retention := once.Forever
 	if !last.ends.IsZero() {
 		retention = time.Until(last.ends)

@@ -10,9 +10,8 @@ import (
 	"github.com/oncehq/once/store/onceredis"
 )
 
-// The contract holds behind sentinels, and when every claim and outcome waits for the replicas.
-func TestSentinelWithReplicas(t *testing.T) {
-	t.Parallel()
+// sentinel shows that the contract holds behind sentinels, and when every claim and outcome waits for the replicas.
+func sentinel(t *testing.T) {
 	set := servers.RedisSentinel(t)
 	cfg := onceredis.Config{
 		DSN:                "redis+sentinel://" + set.Addrs() + "/" + set.Name,

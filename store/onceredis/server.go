@@ -35,6 +35,7 @@ type server struct {
 
 // inspect asks all masters for their settings.
 func inspect(ctx context.Context, c rueidis.Client) ([]server, error) {
+	ctx = patient{ctx}
 	var masters []server
 	var errs []error
 	for addr, node := range c.Nodes() {

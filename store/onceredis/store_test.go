@@ -2,6 +2,7 @@ package onceredis_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,8 +27,18 @@ func open(t testing.TB, cfg onceredis.Config) *onceredis.Store {
 
 func dsn(r *servers.RedisServer) string { return "redis://" + r.Addr }
 
-func TestContractOnOneServer(t *testing.T) {
+// The servers are tested at the same time, whatever go test is told about parallel tests: most of
+// the time the kit waits for leases to end.
+func TestStore(t *testing.T) {
 	t.Parallel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { t.Run("one server", oneServer) })
+	wg.Go(func() { t.Run("cluster", cluster) })
+	wg.Go(func() { t.Run("sentinel with replicas", sentinel) })
+}
+
+func oneServer(t *testing.T) {
 	r := servers.Redis(t, "appendfsync always")
 	o := options(onceredis.Config{DSN: dsn(r)})
 	o.Reopen = func(t *testing.T, s once.Store) once.Store {

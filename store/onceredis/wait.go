@@ -45,8 +45,10 @@ func (s *Store) Wait(ctx context.Context, k once.Key, o once.Owner) error {
 			switch {
 			case errors.Is(err, once.ErrLost): // not in flight under this owner
 				return nil
-			case errors.Is(err, once.ErrClosed) || ctx.Err() != nil:
+			case errors.Is(err, once.ErrClosed):
 				return err
+			case ctx.Err() != nil:
+				return ctx.Err()
 			case err == nil && live:
 				timer.Reset(livePause)
 			default:
