@@ -2,16 +2,15 @@ package verify
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -62,7 +61,7 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *shop) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("Authorization") == "":
-		http.Error(w, "who?", 401)
+		http.Error(w, "who?", http.StatusUnauthorized)
 	case r.Method == "GET" && r.URL.Path == "/effects":
 		s.count(w, r)
 	case r.Method == "PUT" && r.URL.Path == "/profile":
@@ -70,7 +69,7 @@ func (s *shop) route(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "POST" && (r.URL.Path == "/charges" || r.URL.Path == "/refunds"):
 		s.guarded(w, r)
 	default:
-		http.Error(w, "no", 405)
+		http.Error(w, "no", http.StatusMethodNotAllowed)
 	}
 }
 
@@ -92,7 +91,7 @@ func (s *shop) put(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	key := r.Header.Get("Idempotency-Key")
 	if s.refusesPutRetry && s.cached[key] != nil {
-		http.Error(w, "used", 409)
+		http.Error(w, "used", http.StatusConflict)
 		return
 	}
 	s.cached[key] = []byte{}
@@ -238,7 +237,7 @@ func (s *shop) run(w http.ResponseWriter, r *http.Request, id string, rec *recor
 	s.last = rec.response
 	close(rec.done)
 	s.mu.Unlock()
-	write(w, rec.response, rec.response.Code)
+	write(w, rec.response.Header(), rec.response.Code, rec.response.Body.Bytes())
 }
 
 // again answers a request whose key is known.
@@ -310,130 +309,11 @@ func (s *shop) replay(w http.ResponseWriter, first *httptest.ResponseRecorder) {
 		json.Unmarshal(body, &doc)
 		body, _ = json.Marshal(doc)
 	}
-	write(w, &httptest.ResponseRecorder{HeaderMap: h, Body: bytes.NewBuffer(body)}, code)
+	write(w, h, code, body)
 }
 
-func write(w http.ResponseWriter, res *httptest.ResponseRecorder, code int) {
-	for name, values := range res.Header() {
-		w.Header()[name] = values
-	}
+func write(w http.ResponseWriter, h http.Header, code int, body []byte) {
+	maps.Copy(w.Header(), h)
 	w.WriteHeader(code)
-	w.Write(res.Body.Bytes())
-}
-
-// A gate makes requests overlap for the checks that want that, whatever the machine does meanwhile:
-// an operation ends when its duplicates have been answered, or its client has hung up.
-type gate struct {
-	mu      sync.Mutex
-	changed *sync.Cond
-	byKey   map[string]*traffic
-	waiting bool // duplicates wait for the operation, so that it must not wait for them
-}
-
-// traffic counts the requests with a key.
-type traffic struct {
-	arrived, held, answered int
-	hungUp, patient         bool
-}
-
-func newGate() *gate {
-	g := &gate{byKey: map[string]*traffic{}}
-	g.changed = sync.NewCond(&g.mu)
-	return g
-}
-
-func checkOf(r *http.Request) string {
-	_, name, _ := strings.Cut(r.UserAgent(), "(")
-	return strings.TrimSuffix(name, ")")
-}
-
-func (g *gate) traffic(r *http.Request) *traffic {
-	key := checkOf(r) + strings.Trim(r.Header.Get("Idempotency-Key"), `"`)
-	t := g.byKey[key]
-	if t == nil {
-		t = &traffic{patient: true}
-		g.byKey[key] = t
-	}
-	return t
-}
-
-// front passes a request on, and its response back in one piece.
-func (g *gate) front(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	g.mu.Lock()
-	t := g.traffic(r)
-	t.arrived++
-	g.changed.Broadcast()
-	g.mu.Unlock()
-	stop := context.AfterFunc(r.Context(), func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		t.hungUp = true
-		g.changed.Broadcast()
-	})
-	buffer := httptest.NewRecorder()
-	next.ServeHTTP(buffer, r)
-	stop()
-	for name, values := range buffer.Header() {
-		w.Header()[name] = values
-	}
-	w.Header().Set("Content-Length", fmt.Sprint(buffer.Body.Len()))
-	w.WriteHeader(buffer.Code)
-	w.Write(buffer.Body.Bytes())
-	http.NewResponseController(w).Flush()
-	g.mu.Lock()
-	t.answered++
-	g.changed.Broadcast()
-	g.mu.Unlock()
-}
-
-// hold returns when the operation of a request may end.
-func (g *gate) hold(r *http.Request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t := g.traffic(r)
-	t.held++
-	g.changed.Broadcast()
-	timer := time.AfterFunc(20*time.Second, func() { // so that a failure is seen
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		t.patient = false
-		g.changed.Broadcast()
-	})
-	defer timer.Stop()
-	settled := func(n int) bool { return t.held+t.answered >= n }
-	if checkOf(r) == "in-flight" {
-		defer func() { // let the client see the answer to the other one first
-			g.mu.Unlock()
-			time.Sleep(50 * time.Millisecond)
-			g.mu.Lock()
-		}()
-	}
-	for t.patient {
-		switch check := checkOf(r); {
-		case check == "concurrent" && (t.arrived < concurrency || !g.waiting && !settled(concurrency)),
-			check == "in-flight" && !settled(2),
-			check == "hang-up" && !t.hungUp:
-			g.changed.Wait()
-		default:
-			return
-		}
-	}
-}
-
-func (g *gate) hasHungUp(r *http.Request) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return checkOf(r) == "hang-up" && g.traffic(r).hungUp
-}
-
-func serve(t *testing.T, h http.Handler) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
+	w.Write(body)
 }
