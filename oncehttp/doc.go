@@ -46,6 +46,10 @@
 // does not read the body; and a response that is too large, or an event stream that the client did
 // not announce, is sent while the handler writes, after it was recorded that the operation is done.
 //
+// The handler's ResponseWriter takes all that http.ResponseController offers but Hijack, which is
+// refused. It is no http.Pusher and no http.CloseNotifier, and a second WriteHeader is ignored
+// without a line in the server's log.
+//
 // A replay has the same status, body, trailers and fields as the first response, except that:
 //
 //   - Idempotency-Replayed: true and Cache-Control: no-store are set. Scripts of other origins may
