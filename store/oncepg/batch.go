@@ -37,7 +37,6 @@ type call struct {
 	row  *row // where the row goes; nil: only whether there is one
 
 	found bool // there is a row
-	mine  bool // of a claim: the row is new
 	err   error
 	done  chan struct{} // closed when the rest is set; nil while nobody waits
 	of    *batch
@@ -240,6 +239,10 @@ func (b *batcher) sendOnce(ctx context.Context, calls []*call) (err error) {
 		}
 		conn.Release()
 	}()
+	if len(calls) == 1 && len(b.before) == 0 {
+		// The same in fewer messages.
+		return calls[0].scan(conn.QueryRow(ctx, calls[0].sql, calls[0].args...))
+	}
 	var p pgx.Batch
 	for _, sql := range b.before {
 		p.Queue(sql)
@@ -281,10 +284,8 @@ func (b *batcher) read(results pgx.BatchResults, calls []*call) error {
 func (c *call) scan(from pgx.Row) error {
 	var err error
 	if c.row != nil {
-		var last *bool
 		*c.row = row{}
-		err = from.Scan(append(c.row.columns(), &last)...)
-		c.mine = last != nil && *last
+		err = from.Scan(append(c.row.columns(), nil)...)
 	} else {
 		err = from.Scan(nil)
 	}

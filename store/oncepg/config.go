@@ -3,7 +3,6 @@ package oncepg
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -128,14 +127,11 @@ func (cfg Config) check() error {
 }
 
 // poolConfig returns how the store's own connections are made.
-func (cfg Config) poolConfig(transactional bool) (*pgxpool.Config, error) {
+func (cfg Config) poolConfig() (*pgxpool.Config, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
 		// The text of pgx's error leaves out the password.
 		return nil, fmt.Errorf("oncepg: config: DSN is not understood; use postgres://user@host/database: %w", err)
-	}
-	if transactional && !strings.Contains(cfg.DSN, "pool_max_conns") {
-		pc.MaxConns = DefaultMaxConns
 	}
 	if cfg.Pooler {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec

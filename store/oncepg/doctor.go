@@ -23,7 +23,7 @@ func Examine(ctx context.Context, cfg Config) (once.Guarantees, []string, error)
 	if err := cfg.check(); err != nil {
 		return once.Guarantees{}, nil, err
 	}
-	pool, done, err := cfg.connect(ctx, false)
+	pool, done, err := cfg.connect(ctx, func(*pgxpool.Config) {})
 	if err != nil {
 		return once.Guarantees{}, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // The schema is built in steps, one file each. A step that was released never changes.
@@ -58,7 +59,7 @@ func Migrate(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	pool, done, err := cfg.connect(ctx, false)
+	pool, done, err := cfg.connect(ctx, func(*pgxpool.Config) {})
 	if err != nil {
 		return err
 	}

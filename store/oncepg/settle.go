@@ -45,23 +45,20 @@ func (s *Store) committed(ctx context.Context, k once.Key, o once.Owner, out *on
 // probe claims the operation itself, in a transaction that it rolls back. It can do so only when
 // no other transaction has it. An existing row it locks, to the same effect.
 func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.Outcome) (bool, error) {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
-	if _, err := tx.Exec(ctx, settingsSQL, milliseconds(s.cfg.LockWait), milliseconds(s.cfg.Idle)); err != nil {
-		return false, err
+	defer conn.Release()
+	c := once.Claim{Key: k, Owner: once.NewOwner()}
+	tx, rec, err := s.insert(ctx, conn.Conn(), c, pgx.ReadCommitted)
+	if tx != nil {
+		defer tx.Rollback(context.WithoutCancel(ctx))
 	}
-	probe := turn{sql: &s.sql.txClaiming, claim: once.Claim{Key: k, Owner: once.NewOwner()}}
-	call := probe.first(ctx)
-	if err := call.scan(tx.QueryRow(ctx, call.sql, call.args...)); err != nil {
-		return false, err
+	if err != nil || rec.Won(c) {
+		return false, err // there was no row, and nobody was making one
 	}
-	if call.mine {
-		return false, nil // there was no row, and nobody was making one
-	}
-	look := probe.call(ctx, s.sql.txLook)
+	look := (&turn{claim: c}).call(ctx, s.sql.txLook)
 	if err := look.scan(tx.QueryRow(ctx, look.sql, look.args...)); err != nil {
 		return false, err
 	}

@@ -25,13 +25,14 @@ type statements struct {
 	claiming, txClaiming                       claiming
 	renew, complete, free, forget              string
 	load, await, watch, list, listScope, sweep string
-	txComplete, txFree, txLook                 string
+	txInsert, txComplete, txFree, txLook       string
 }
 
-// claiming are the statements of a claim. A claim that is a transaction of its own draws its
-// fence before it makes the row. One in an operation's transaction may have to wait then, for a
-// claim with a higher fence that ends without a trace; so it draws the fence when the row is
-// its own, and the fence is written when the operation is completed.
+// claiming are the statements of a claim: the first one, and those that may follow. A claim that is
+// a transaction of its own draws its fence before it changes the row. One in an operation's
+// transaction may have to wait then, for a claim with a higher fence that ends without a trace; so
+// it draws the fence when the row is its own, and the fence is written when the operation is
+// completed.
 type claiming struct {
 	claim, reclaim, takeOver string
 }
@@ -67,18 +68,17 @@ func newStatements(schema string) statements {
 		"{told}", tell("fence"), "{told of $6}", tell("$6::bigint"), "{told of $7}", tell("$7::bigint"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
-	early := strings.NewReplacer("{first fence}", "{fence}", "{next fence}", "{fence}", "{won}", "{seen}").Replace
-	late := strings.NewReplacer("{first fence}", "0", "{next fence}", "fence",
-		"{won}", strings.Replace(seen, "fence", "{fence}", 1)).Replace
+	early := strings.NewReplacer("{next fence}", "{fence}", "{won}", "{seen}").Replace
+	late := strings.NewReplacer("{next fence}", "fence", "{won}", strings.Replace(seen, "fence", "{fence}", 1)).Replace
 	return statements{
-		claiming:   claiming{of(early(claim)), of(early(reclaim)), of(early(takeOver))},
-		txClaiming: claiming{of(late(claim)), of(late(reclaim)), of(late(takeOver))},
+		claiming:   claiming{of(claim), of(early(reclaim)), of(early(takeOver))},
+		txClaiming: claiming{of(txStanding), of(late(reclaim)), of(late(takeOver))},
 
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
-		list:       of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
-		listScope:  of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
-		txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
+		list:      of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
+		listScope: of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
+		txInsert:  of(txInsert), txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
 	}
 }
 
@@ -87,19 +87,18 @@ func newStatements(schema string) statements {
 // there is a row. (ON CONFLICT DO UPDATE would lock the row and pay for a commit each time.)
 //
 // It returns no row at all if another claim was committed after this statement took its
-// snapshot. Then it is repeated, and sees that one. The last column tells a new row from one that
-// was there.
+// snapshot. Then it is repeated, and sees that one.
 const claim = `
 WITH standing AS MATERIALIZED (
-	SELECT {seen}, false FROM {records} WHERE scope = $1 AND id = $2
+	SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2
 ), mine AS (
 	INSERT INTO {records} (scope, id, fingerprint, owner, fence, state, attempt, created, lease_end, forget, expires)
-	SELECT $1::bytea, $2::bytea, $3::bytea, $4::uuid, {first fence}, 1, 1,
+	SELECT $1::bytea, $2::bytea, $3::bytea, $4::uuid, {fence}, 1, 1,
 		clock_timestamp(), coalesce(clock_timestamp() + $5::interval, 'infinity'),
 		$6::interval, coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
 	WHERE NOT EXISTS (SELECT FROM standing)
 	ON CONFLICT (scope, id) DO NOTHING
-	RETURNING {won}, true
+	RETURNING {seen}, NULL::boolean
 )
 SELECT * FROM mine UNION ALL SELECT * FROM standing`
 
@@ -177,6 +176,20 @@ DELETE FROM {records} WHERE ctid = ANY (ARRAY(
 	ORDER BY expires LIMIT $1::integer FOR UPDATE SKIP LOCKED
 ))`
 
+// txInsert claims in an operation's transaction. It takes less of the server than claim does, and
+// usually wins. It waits as long as lock_timeout says, and sets that back to what it was before;
+// see [timeouts]. Such a claim is never forgotten: should the operation commit by itself, against the
+// rules, it is in doubt until somebody finds out.
+const txInsert = `
+INSERT INTO {records} (scope, id, fingerprint, owner, fence, state, attempt, created, lease_end, expires)
+VALUES ($1::bytea, $2::bytea, $3::bytea, $4::uuid, 0, 1, 1, clock_timestamp(),
+	coalesce(clock_timestamp() + $5::interval, 'infinity'), 'infinity')
+ON CONFLICT (scope, id) DO NOTHING
+RETURNING {fence}, created, set_config('lock_timeout', current_setting('once.lock_timeout'), true)`
+
+// txStanding reads what stood in its way.
+const txStanding = `SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2`
+
 // txComplete fails, so that the COMMIT behind it is not carried out, if the row is not there.
 const txComplete = `
 WITH completed AS (
@@ -196,4 +209,4 @@ WITH completed AS (
 SELECT 1 / count(*) FROM completed`
 
 // txLook waits for the transaction that has changed the row, if there is one.
-const txLook = `SELECT {seen}, false FROM {records} WHERE scope = $1 AND id = $2 FOR UPDATE`
+const txLook = `SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2 FOR UPDATE`

@@ -19,16 +19,17 @@ const MaxOutcome = 256 << 20
 // A Store is a [once.Store] in a PostgreSQL database. It may be used by any number of goroutines
 // at once, and there may be any number of stores over one database.
 type Store struct {
-	cfg     Config
-	pool    *pgxpool.Pool
-	ownPool bool
-	batcher *batcher
-	sql     statements
-	found   settings
-	waits   *waits
-	stop    context.CancelFunc // ends what runs in the background
-	running sync.WaitGroup
-	closing sync.Once
+	cfg      Config
+	pool     *pgxpool.Pool
+	ownPool  bool
+	batcher  *batcher
+	sql      statements
+	timeouts timeouts
+	found    settings
+	waits    *waits
+	stop     context.CancelFunc // ends what runs in the background
+	running  sync.WaitGroup
+	closing  sync.Once
 }
 
 var (
@@ -44,18 +45,21 @@ var (
 // Open returns a store over a database in which [Migrate] has made the tables, or an error that
 // says what stands in the way: the tables are not there, the server takes no writes, is too old, or would
 // forget what it acknowledged. Close must be called when the store is no longer used.
-func Open(ctx context.Context, cfg Config) (*Store, error) { return open(ctx, cfg, false) }
-
-func open(ctx context.Context, cfg Config, transactional bool) (*Store, error) {
+func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
+	return open(ctx, cfg, timeouts{cfg.LockWait, cfg.Idle, true}, func(*pgxpool.Config) {})
+}
+
+// open opens a store whose own connections are as adapt makes them.
+func open(ctx context.Context, cfg Config, ts timeouts, adapt func(*pgxpool.Config)) (*Store, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	pool, closePool, err := cfg.connect(ctx, transactional)
+	pool, closePool, err := cfg.connect(ctx, adapt)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, pool: pool, ownPool: cfg.Pool == nil, sql: newStatements(cfg.Schema)}
+	s := &Store{cfg: cfg, pool: pool, ownPool: cfg.Pool == nil, sql: newStatements(cfg.Schema), timeouts: ts}
 	if err := s.start(ctx); err != nil {
 		closePool()
 		return nil, err
@@ -64,14 +68,15 @@ func open(ctx context.Context, cfg Config, transactional bool) (*Store, error) {
 }
 
 // connect returns the pool, and what closes it if it is the store's own.
-func (cfg Config) connect(ctx context.Context, transactional bool) (*pgxpool.Pool, func(), error) {
+func (cfg Config) connect(ctx context.Context, adapt func(*pgxpool.Config)) (*pgxpool.Pool, func(), error) {
 	if cfg.Pool != nil {
 		return cfg.Pool, func() {}, nil
 	}
-	pc, err := cfg.poolConfig(transactional)
+	pc, err := cfg.poolConfig()
 	if err != nil {
 		return nil, nil, err
 	}
+	adapt(pc)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, nil, fmt.Errorf("oncepg: no pool of connections: %w", err)

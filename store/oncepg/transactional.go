@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,16 @@ var (
 // OpenTransactional is [Open] for a store that commits outcomes together with the operation's
 // effects.
 func OpenTransactional(ctx context.Context, cfg Config) (*Transactional, error) {
-	s, err := open(ctx, cfg, true)
+	cfg = cfg.withDefaults()
+	ts := timeouts{cfg.LockWait, cfg.Idle, cfg.Pool != nil || cfg.Pooler}
+	s, err := open(ctx, cfg, ts, func(pc *pgxpool.Config) {
+		if !strings.Contains(cfg.DSN, "pool_max_conns") {
+			pc.MaxConns = DefaultMaxConns
+		}
+		if !ts.each {
+			pc.AfterConnect = ts.session
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +76,6 @@ type operation struct {
 	ending  chan struct{} // holds a token while somebody ends the operation
 	unknown time.Time     // since when the fate of the COMMIT is unknown; zero: it is not
 }
-
-// Pool returns the pool of connections, for what the program does beside its operations.
-func (t *Transactional) Pool() *pgxpool.Pool { return t.store.pool }
 
 // put adds an operation. It drops those whose fate nobody has asked for in an hour: after that
 // there may be no trace of them.

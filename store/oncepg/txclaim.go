@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncehq/once"
 )
@@ -16,19 +16,9 @@ import (
 // transaction, or another claim was faster.
 const claimTries = 20
 
-// settingsSQL are those of an operation's transaction. The lock timeout is the claim's alone: what
-// it was before is kept, and set again for the operation.
-const (
-	settingsSQL = `SELECT set_config('once.lock_timeout', current_setting('lock_timeout'), true),
-	set_config('lock_timeout', $1::text, true),
-	set_config('idle_in_transaction_session_timeout', $2::text, true),
-	CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-		THEN set_config('synchronous_commit', 'on', true) END`
-	restoreSQL = `SELECT set_config('lock_timeout', current_setting('once.lock_timeout'), true)`
-)
-
 // Claim implements [once.Store]. A claim that wins has opened a transaction and made the record
-// there, in one round trip; if it takes the place of one that is over, in two.
+// there, in one round trip. One that finds a record there takes two, or three if it takes the
+// place of that.
 func (t *Transactional) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
@@ -67,29 +57,20 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 	if err := ctx.Err(); err != nil {
 		return once.Record{}, err
 	}
-	conn, err := t.store.pool.Acquire(ctx)
-	if stat := t.store.pool.Stat(); err != nil && stat.AcquiredConns() == stat.MaxConns() {
-		return once.Record{}, fmt.Errorf("oncepg: all %d connections are in use by operations; "+
-			"raise pool_max_conns in the DSN: %w", stat.MaxConns(), err)
-	}
+	conn, err := t.acquire(ctx)
 	if err != nil {
 		return once.Record{}, err
 	}
-	tx, last, err := t.begin(ctx, conn.Conn(), c)
-	if err != nil {
-		conn.Release() // which closes it, if the transaction is still open
-		return once.Record{}, err
+	tx, rec, err := t.store.insert(ctx, conn.Conn(), c, t.store.cfg.Isolation)
+	if err == nil && !rec.Won(c) {
+		rec, err = t.contest(ctx, tx, c)
 	}
-	if !last.won {
-		err = tx.Rollback(ctx)
-		conn.Release()
-		if err == nil {
-			err = last.err
-		}
-		return last.rec, err
+	if err != nil || !rec.Won(c) {
+		t.discard(ctx, conn, tx)
+		return rec, err
 	}
 	op := &operation{
-		key: c.Key, owner: c.Owner, rec: last.rec, conn: conn,
+		key: c.Key, owner: c.Owner, rec: rec, conn: conn,
 		tx:     &transaction{inner: tx, state: new(txState)},
 		ending: make(chan struct{}, 1),
 	}
@@ -97,61 +78,92 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 		t.rollBack(ctx, op)
 		return once.Record{}, err
 	}
-	return op.rec, nil
+	return rec, nil
 }
 
-// A verdict is what a claim in a transaction came to.
-type verdict struct {
-	rec once.Record
-	err error
-	won bool
+func (t *Transactional) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	conn, err := t.store.pool.Acquire(ctx)
+	if stat := t.store.pool.Stat(); err != nil && stat.AcquiredConns() == stat.MaxConns() {
+		return nil, fmt.Errorf("oncepg: all %d connections are in use by operations; "+
+			"raise pool_max_conns in the DSN: %w", stat.MaxConns(), err)
+	}
+	return conn, err
 }
 
-// begin opens a transaction and claims in it. The error is one after which the transaction is of
-// no use; it is closed with its connection.
-func (t *Transactional) begin(ctx context.Context, conn *pgx.Conn, c once.Claim) (pgx.Tx, verdict, error) {
-	c.Forget = 0 // should the operation commit by itself, it is in doubt for ever
-	turn := turn{sql: &t.store.sql.txClaiming, claim: c}
-	call := turn.first(ctx)
-	cfg := t.store.cfg
+// discard rolls back a transaction that is not needed. Nobody has to wait for that.
+func (t *Transactional) discard(ctx context.Context, conn *pgxpool.Conn, tx pgx.Tx) {
+	if tx == nil || conn.Conn().IsClosed() {
+		conn.Release() // which closes it, if the transaction is still open
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.cfg.Timeout)
+	go func() {
+		defer cancel()
+		tx.Rollback(ctx)
+		conn.Release()
+	}()
+}
+
+// insert opens a transaction and claims in it. If there is a row already it returns the zero
+// Record, and otherwise the claim has won.
+func (s *Store) insert(ctx context.Context, conn *pgx.Conn, c once.Claim, level pgx.TxIsoLevel) (pgx.Tx, once.Record, error) {
 	var b pgx.Batch
-	b.BeginTx(pgx.TxOptions{IsoLevel: cfg.Isolation, AccessMode: pgx.ReadWrite})
-	b.Queue(settingsSQL, milliseconds(cfg.LockWait), milliseconds(cfg.Idle))
-	b.Queue(call.sql, call.args...)
-	b.Queue(restoreSQL)
+	b.BeginTx(pgx.TxOptions{IsoLevel: level, AccessMode: pgx.ReadWrite})
+	s.timeouts.queue(&b)
+	b.Queue(s.sql.txInsert, []byte(c.Key.Scope), []byte(c.Key.ID),
+		fingerprintBytes(c.Fingerprint), ownerUUID(c.Owner), interval(c.Lease))
 	results := conn.SendBatch(ctx, &b)
-	err := readClaim(results, call)
+	var fence int64
+	var created time.Time
+	_, err := results.Exec()
+	if err == nil {
+		err = s.timeouts.read(results)
+	}
+	if err == nil {
+		err = results.QueryRow().Scan(&fence, &created, nil)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+	}
 	if closing := results.Close(); err == nil {
 		err = closing
 	}
-	tx := results.Tx()
-	if err != nil {
-		return nil, verdict{}, err
+	if err != nil || fence == 0 {
+		return results.Tx(), once.Record{}, err
 	}
-	won := call.mine
+	return results.Tx(), once.Record{
+		Key: c.Key, Fingerprint: c.Fingerprint, Owner: c.Owner, State: once.InFlight,
+		Attempt: 1, Fence: uint64(fence), Created: created, Lease: c.Lease,
+	}, nil
+}
+
+// contest is for a claim that has found a row. It takes the place of one that is over or in
+// doubt, or returns the record.
+func (t *Transactional) contest(ctx context.Context, tx pgx.Tx, c once.Claim) (once.Record, error) {
+	c.Forget = 0 // as in txInsert
+	turn := turn{sql: &t.store.sql.txClaiming, claim: c}
+	call, won := turn.call(ctx, turn.sql.claim), false
+	if err := call.scan(tx.QueryRow(ctx, call.sql, call.args...)); err != nil {
+		return once.Record{}, err
+	}
 	for next := turn.next(ctx, call); next != nil; next = turn.next(ctx, call) {
 		if next.sql == turn.sql.claim {
-			return nil, verdict{}, errFaster
+			return once.Record{}, errFaster
 		}
 		call, won = next, true
 		if err := call.scan(tx.QueryRow(ctx, call.sql, call.args...)); err != nil {
-			return nil, verdict{}, err
+			return once.Record{}, err
 		}
 	}
-	if !won && turn.err == nil && turn.rec.Won(c) {
+	switch {
+	case turn.err != nil:
+		return once.Record{}, turn.err
+	case won:
+		_, err := tx.Exec(ctx, restoreSQL)
+		return turn.rec, err
+	case turn.rec.Won(c):
 		// The operation was committed without an outcome: whatever it is, it is not open.
 		turn.rec.State = once.InDoubt
 	}
-	return tx, verdict{rec: turn.rec, err: turn.err, won: won && turn.err == nil}, nil
+	return turn.rec, nil
 }
-
-func readClaim(results pgx.BatchResults, call *call) error {
-	for range 2 { // BEGIN and the settings
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
-	}
-	return call.scan(results.QueryRow())
-}
-
-func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
