@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/oncehq/once"
+	"github.com/redis/rueidis"
 )
 
 // Doctor asks the servers for their settings anew, and returns what is dangerous about them: a
@@ -13,17 +16,35 @@ func (s *Store) Doctor(ctx context.Context) ([]string, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	masters, err := inspect(ctx, s.client)
+	_, findings, err := examine(ctx, s.client, s.target.Mode, s.cfg.MinReplicas)
+	return findings, err
+}
+
+// Examine says what the servers guarantee, and what [Store.Doctor] would find, also where [Open]
+// refuses them.
+func Examine(ctx context.Context, cfg Config) (once.Guarantees, []string, error) {
+	client, target, cfg, err := reach(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return once.Guarantees{}, nil, err
+	}
+	defer client.Close()
+	return examine(ctx, client, target.Mode, cfg.MinReplicas)
+}
+
+func examine(
+	ctx context.Context, client rueidis.Client, mode Mode, minReplicas int,
+) (once.Guarantees, []string, error) {
+	masters, err := inspect(ctx, client)
+	if err != nil {
+		return once.Guarantees{}, nil, err
 	}
 	var findings []string
 	for _, m := range masters {
-		for _, f := range m.findings(s.target.Mode, s.cfg.MinReplicas) {
+		for _, f := range m.findings(mode, minReplicas) {
 			findings = append(findings, "Server "+m.addr+": "+f)
 		}
 	}
-	return findings, nil
+	return guarantees(mode, masters, minReplicas), findings, nil
 }
 
 func (s server) findings(mode Mode, minReplicas int) []string {

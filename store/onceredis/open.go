@@ -37,18 +37,7 @@ var (
 // Valkey, a master, that does not evict keys. The context's deadline bounds that. The caller must
 // close the store.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	target, err := ParseDSN(cfg.DSN)
-	cfg = cfg.merge(target.config)
-	if err := errors.Join(err, cfg.check()); err != nil {
-		return nil, err
-	}
-	cfg = cfg.withDefaults()
-	if cfg.TLS == nil {
-		if cfg.TLS, err = target.tlsConfig(); err != nil {
-			return nil, err
-		}
-	}
-	client, err := connect(ctx, target, cfg)
+	client, target, cfg, err := reach(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +64,23 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.scripts = newScripts(sharded, cfg.MinReplicas > 0)
 	s.topics.init(client, sharded)
 	return s, nil
+}
+
+// reach checks and completes the config, and connects.
+func reach(ctx context.Context, cfg Config) (rueidis.Client, Target, Config, error) {
+	target, err := ParseDSN(cfg.DSN)
+	cfg = cfg.merge(target.config)
+	if err := errors.Join(err, cfg.check()); err != nil {
+		return nil, target, cfg, err
+	}
+	cfg = cfg.withDefaults()
+	if cfg.TLS == nil {
+		if cfg.TLS, err = target.tlsConfig(); err != nil {
+			return nil, target, cfg, err
+		}
+	}
+	client, err := connect(ctx, target, cfg)
+	return client, target, cfg, err
 }
 
 // merge fills in what the DSN's parameters say.

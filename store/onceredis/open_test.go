@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/onceredis"
 )
@@ -36,6 +37,18 @@ func TestOpenRefusesServersThatAreNotFit(t *testing.T) {
 		} else if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("a server that %s: got error %q, want %q in it", name, err, c.want)
 		}
+	}
+}
+
+func TestExamineLooksAlsoAtServersThatOpenRefuses(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t, "maxmemory-policy volatile-lru", "appendfsync always")
+	g, findings, err := onceredis.Examine(t.Context(), onceredis.Config{DSN: dsn(r)})
+	if err != nil || g.Power != once.Survives || !strings.Contains(strings.Join(findings, "\n"), "set maxmemory-policy to noeviction") {
+		t.Errorf("got %+v, findings %q, error %v", g, findings, err)
+	}
+	if _, _, err := onceredis.Examine(t.Context(), onceredis.Config{DSN: "redis://" + r.Addr + "/999"}); err == nil {
+		t.Error("a database that is not there was examined")
 	}
 }
 
