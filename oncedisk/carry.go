@@ -155,9 +155,7 @@ func (s *Store) flushCarrier(c *carrier) error {
 	if err := c.seg.f.Sync(); err != nil {
 		return err
 	}
-	mark := (&entry{kind: kindMark, at: s.clock.now()}).encode(nil)
-	place(mark, c.seg.salt, c.seg.end, true)
-	if _, err := c.seg.f.WriteAt(mark, c.seg.end); err != nil {
+	if err := c.seg.mark(c.seg.end, s.clock.now()); err != nil {
 		return err
 	}
 	c.safe, c.refs = c.seg.end, len(c.seg.refs)
@@ -209,7 +207,7 @@ func (s *Store) sealAt(seg *segment) error {
 	return nil
 }
 
-// leave writes what makes the next opening fast.
+// leave writes what makes the next opening fast, and what time it is.
 func (s *Store) leave() error {
 	for b, c := range s.carry {
 		if err := s.sealCarrier(b, c); err != nil {
@@ -222,11 +220,10 @@ func (s *Store) leave() error {
 				return err
 			}
 		}
-		if !seg.sealed.Load() {
-			if err := seg.f.Sync(); err != nil { // of the mark
-				return err
-			}
-		}
 	}
-	return nil
+	active := s.log.active
+	if err := active.mark(active.end, s.clock.now()); err != nil {
+		return err
+	}
+	return active.f.Sync()
 }

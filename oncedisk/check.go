@@ -48,6 +48,10 @@ func Check(dir string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("oncedisk: cannot open the directory: %w", err)
 	}
+	return check(v)
+}
+
+func check(v volume) (Report, error) {
 	sv, err := openSurvey(v)
 	if err != nil {
 		return Report{}, err
@@ -56,7 +60,8 @@ func Check(dir string) (Report, error) {
 	if err := sv.run(); err != nil {
 		return Report{}, err
 	}
-	return sv.report, sv.count(func(reading) error { return nil })
+	err = sv.count(func(reading) error { return nil })
+	return sv.report, err
 }
 
 // Salvage makes a new store in newDir, which must be empty or not exist, of every record of the
@@ -69,6 +74,14 @@ func Salvage(dir, newDir string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("oncedisk: cannot open the directory: %w", err)
 	}
+	to, err := openDirectory(newDir, true)
+	if err != nil {
+		return Report{}, fmt.Errorf("oncedisk: cannot make the new directory: %w", err)
+	}
+	return salvage(from, to, Config{Dir: newDir, SegmentSize: DefaultSegmentSize})
+}
+
+func salvage(from, to volume, cfg Config) (Report, error) {
 	sv, err := openSurvey(from)
 	if err != nil {
 		return Report{}, err
@@ -77,11 +90,8 @@ func Salvage(dir, newDir string) (Report, error) {
 	if err := sv.run(); err != nil {
 		return Report{}, err
 	}
-	to, err := openDirectory(newDir, true)
-	if err != nil {
-		return Report{}, fmt.Errorf("oncedisk: cannot make the new directory: %w", err)
-	}
-	return sv.report, sv.copyTo(to, newDir)
+	err = sv.copyTo(to, cfg)
+	return sv.report, err
 }
 
 // A survey replays a store without changing it, past whatever is damaged.
@@ -246,7 +256,7 @@ func (sv *survey) tell(e *entry, now instant) {
 }
 
 // copyTo writes every record to a new store.
-func (sv *survey) copyTo(to volume, dir string) (err error) {
+func (sv *survey) copyTo(to volume, cfg Config) (err error) {
 	names, err := to.Names()
 	if err != nil {
 		return err
@@ -254,7 +264,6 @@ func (sv *survey) copyTo(to volume, dir string) (err error) {
 	if len(names) > 0 {
 		return fmt.Errorf("oncedisk: %s is not empty; name a new directory", to.Path("."))
 	}
-	cfg := Config{Dir: dir, SegmentSize: DefaultSegmentSize}
 	for _, seg := range sv.list {
 		cfg.SegmentSize = max(cfg.SegmentSize, seg.size)
 	}
@@ -293,8 +302,11 @@ func (s *Store) adopt(e *entry) (ticket, error) {
 	if err != nil {
 		return ticket{}, err
 	}
+	sh := s.shard(r.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.table.insert(r.hash, t.loc)
 	t.seg.add(e, t.size)
 	t.seg.pending.Add(-1)
-	s.shard(r.hash).table.insert(r.hash, t.loc)
 	return t, nil
 }

@@ -70,15 +70,23 @@ func (l *log) mark(b *batch) {
 	l.mu.Lock()
 	end, idle := b.seg.end, len(l.queue) == 0
 	l.mu.Unlock()
-	if !idle || end+markSize > b.seg.size {
-		return
+	if idle {
+		if err := b.seg.mark(end, l.clock.now()); err != nil {
+			l.fail(err)
+		}
+	}
+}
+
+// mark writes a mark at the end of the entries, if there is room.
+func (s *segment) mark(end int64, now instant) error {
+	if end+markSize > s.size {
+		return nil
 	}
 	var stack [markSize]byte
-	buf := (&entry{kind: kindMark, at: l.clock.now()}).encode(stack[:0])
-	place(buf, b.seg.salt, end, true)
-	if _, err := b.seg.f.WriteAt(buf, end); err != nil {
-		l.fail(err)
-	}
+	buf := (&entry{kind: kindMark, at: now}).encode(stack[:0])
+	place(buf, s.salt, end, true)
+	_, err := s.f.WriteAt(buf, end)
+	return err
 }
 
 func (l *log) recycle(buf []byte) {

@@ -41,6 +41,7 @@ func TestContract(t *testing.T) {
 		Reopen:     reopen(nil),
 		Bubble:     true,
 		MaxOutcome: MinSegmentSize / 4,
+		Histories:  6,
 	})
 }
 

@@ -135,9 +135,13 @@ func (e *entry) encode(b []byte) []byte {
 		b = append(b, 0)
 	}
 	binary.LittleEndian.PutUint32(b[start:], uint32(length))
-	sum := crc32.Checksum(b[start+entryHeader:], castagnoli)
-	binary.LittleEndian.PutUint32(b[start+4:], sum)
+	seal(b[start:])
 	return b
+}
+
+// seal sets the checksum of an entry that is not placed yet.
+func seal(b []byte) {
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[entryHeader:], castagnoli))
 }
 
 func (e *entry) flags() (f byte) {

@@ -269,13 +269,9 @@ func TestExpiryComesToRest(t *testing.T) {
 			time.Sleep(time.Hour)
 			m := w.s.vol.(*memory)
 			var steps int
-			m.mu.Lock()
-			m.step = func(string, string) error { steps++; return nil }
-			m.mu.Unlock()
+			m.onStep(func(string, string) error { steps++; return nil })
 			time.Sleep(100 * 24 * time.Hour)
-			m.mu.Lock()
-			m.step = nil
-			m.mu.Unlock()
+			m.onStep(nil)
 			if steps > 0 {
 				t.Errorf("a store in which nothing happens changed its files %d times", steps)
 			}

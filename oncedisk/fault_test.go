@@ -31,7 +31,7 @@ func TestFailingDisks(t *testing.T) {
 		for _, forEver := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, for ever %v", ops, forEver), func(t *testing.T) {
 				t.Parallel()
-				for seed := range uint64(12) {
+				for seed := range uint64(4) {
 					synctest.Test(t, func(t *testing.T) { failSomewhere(t, seed, ops, forEver) })
 				}
 			})
@@ -43,8 +43,11 @@ func failSomewhere(t *testing.T, seed uint64, ops string, forEver bool) {
 	h, m := newHistory(t, seed), newMemory()
 	s := quiet().on(t, m, nil)
 	dice := rand.New(rand.NewPCG(seed, 2))
-	ok, failed := dice.IntN(60), false
-	m.step = func(op, _ string) error {
+	ok, failed := dice.IntN(8), false
+	if ops == "write" || ops == "sync" || ops == "any" {
+		ok = dice.IntN(80)
+	}
+	m.onStep(func(op, _ string) error {
 		if ops != "any" && op != ops || failed && !forEver {
 			return nil
 		}
@@ -53,7 +56,7 @@ func failSomewhere(t *testing.T, seed uint64, ops string, forEver bool) {
 		}
 		failed = true
 		return syscall.EIO
-	}
+	})
 	var refused error
 	for range 120 {
 		if refused = h.run(s); refused != nil {
@@ -66,8 +69,8 @@ func failSomewhere(t *testing.T, seed uint64, ops string, forEver bool) {
 		t.Errorf("seed %d: a verb failed, and the store goes on: %v", seed, refused)
 	}
 	s.Close() // may fail
+	m.onStep(nil)
 	m.mu.Lock()
-	m.step = nil
 	unpowered := m.crash(dice)
 	m.mu.Unlock()
 
@@ -166,7 +169,7 @@ func TestDeletionsReachTheDiskInOrder(t *testing.T) {
 		w.fill(time.Second)
 		w.fill(time.Second)
 		m := w.s.vol.(*memory)
-		m.step = func(op, name string) error {
+		m.onStep(func(op, name string) error {
 			for range 20 {
 				left := m.crash(dice)
 				left.loseHints()
@@ -178,11 +181,9 @@ func TestDeletionsReachTheDiskInOrder(t *testing.T) {
 				s.Close()
 			}
 			return nil
-		}
+		})
 		time.Sleep(time.Minute)
-		m.mu.Lock()
-		m.step = nil
-		m.mu.Unlock()
+		m.onStep(nil)
 		if n := len(w.s.segments.list()); n > 2 {
 			t.Fatalf("the test is wrong: %d segments are left", n)
 		}

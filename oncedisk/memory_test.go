@@ -193,6 +193,13 @@ func (m *memory) crash(rnd *rand.Rand) *memory {
 	return left
 }
 
+// onStep sets what is called before every change from now on.
+func (m *memory) onStep(step func(op, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.step = step
+}
+
 func (m *memory) loseHints() {
 	for name := range m.names {
 		if strings.HasSuffix(name, hintSuffix) {

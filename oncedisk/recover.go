@@ -130,6 +130,7 @@ func (r *replay) segment(seg *segment) (tail, error) {
 	if err != nil {
 		return t, err
 	}
+	r.reach(t.marked, 0)
 	seg.end = t.end
 	seg.sealed.Store(t.sealed)
 	return t, nil

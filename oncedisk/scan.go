@@ -62,8 +62,9 @@ type tail struct {
 	end       int64 // of the entries
 	lastBatch int64 // where the last batch starts; end if there is none
 	sealed    bool
-	confirmed bool // a mark says that the last batch was acknowledged
-	dirty     bool // something follows: a batch that was not finished
+	confirmed bool    // a mark says that the last batch was acknowledged
+	marked    instant // when it said so
+	dirty     bool    // something follows: a batch that was not finished
 }
 
 // A scanning reads the entries of one segment.
@@ -124,6 +125,7 @@ func (sc *scanning) one(e *entry, n int, f func(int64, *entry, int64) error) err
 	}
 	switch _, first := frame(b); {
 	case e.kind == kindMark:
+		t.marked = e.at
 		return errEnd
 	case first:
 		t.lastBatch = offset
@@ -143,19 +145,21 @@ func (sc *scanning) stop(reason error) (more bool, err error) {
 	if reason != errEnd && reason != errOrphan && !isDamage(reason) {
 		return false, reason
 	}
-	from, batch := t.end+8, true
-	next := from
+	next, from := t.end+8, t.end+8
 	switch reason {
-	case errOrphan: // it was whole when it was written
 	case errEnd:
 		t.confirmed = true
 		reason, from = errBlank, t.end+markSize
-		fallthrough
+	case errBlank, errOrphan:
 	default:
-		t.dirty = t.dirty || reason != errBlank
-		if next, batch, err = sc.next(from); err != nil || !batch {
+		t.dirty = true
+	}
+	if reason != errOrphan { // which was whole when it was written
+		found, batch, err := sc.next(from)
+		if err != nil || !batch {
 			return false, err
 		}
+		next = found
 	}
 	damage := &DamageError{File: sc.path, Offset: t.end, Reason: reason.Error()}
 	if sc.lost == nil {

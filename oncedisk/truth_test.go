@@ -118,6 +118,9 @@ type history struct {
 	// For a while, most outcomes are kept for long, then for a while for short: so there are
 	// segments that live and, between them, some that die.
 	long bool
+
+	// steady leaves out the waiting by which most records would be over in the end.
+	steady bool
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -133,7 +136,11 @@ func (h *history) run(s *Store) error {
 	case n < 10 && h.keys > 0:
 		return h.claim(s, h.some())
 	case n == 10:
-		time.Sleep([]time.Duration{time.Millisecond, 3 * time.Second, 2 * time.Minute}[h.rnd.IntN(3)])
+		pause := []time.Duration{time.Millisecond, 3 * time.Second, 2 * time.Minute}[h.rnd.IntN(3)]
+		if h.steady {
+			pause = 10 * time.Millisecond
+		}
+		time.Sleep(pause)
 		return nil
 	case n == 11:
 		_, err := s.Sweep(context.Background())
@@ -190,6 +197,8 @@ func (h *history) claim(s *Store, k once.Key) error {
 		if err != nil {
 			return err
 		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		if rec.Won(c) {
 			if rec.Fence <= h.fence {
 				h.Errorf("got the fence %d after %d", rec.Fence, h.fence)
