@@ -31,27 +31,30 @@ that they have paid. The network loses, delays and repeats, and the service is k
 and started again. First without Once, then with it; seed %d.
 
 `, o.Intents, o.Seed)
-	var outcomes [2]outcome
-	for i, name := range []string{"without Once", "with Once"} {
-		r, err := newRun(ctx, name, i == 1, o.Seed, o.Intents)
-		if err != nil {
-			return err
-		}
-		defer r.close()
-		if err := r.play(ctx, out, &outcomes[i]); err != nil {
-			return err
-		}
-		if i == 1 {
-			report(out, outcomes[0], outcomes[1])
-			if o.Open {
-				if err := r.stayOpen(ctx, out); err != nil {
-					return err
-				}
-			}
-		}
+	var without, with outcome
+	bare, err := newRun(ctx, "without Once", false, o.Seed, o.Intents)
+	if err != nil {
+		return err
 	}
-	if !outcomes[1].kept() {
+	err = bare.play(ctx, out, &without)
+	bare.close()
+	if err != nil {
+		return err
+	}
+	guarded, err := newRun(ctx, "with Once", true, o.Seed, o.Intents)
+	if err != nil {
+		return err
+	}
+	defer guarded.close()
+	if err := guarded.play(ctx, out, &with); err != nil {
+		return err
+	}
+	report(out, without, with)
+	if !with.kept() {
 		return ErrBroken
+	}
+	if o.Open {
+		return guarded.stayOpen(ctx, out)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (r *run) stayOpen(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, `
 Gateway and service stay up until you press Ctrl-C. Try:
 
-  # the same request twice: one charge, the second answer is a replay
+  # send this twice: one charge, and the second answer is a replay
   curl -si %[1]s/charges -H 'X-Tenant: shop-1' -H 'Idempotency-Key: my-first' -d '{"intent":"mine","amount":4200}'
 
   # the same key for something else is refused
