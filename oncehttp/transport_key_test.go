@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncehttp"
@@ -241,4 +242,45 @@ func TestTransportAndMiddlewareMakeOneEffect(t *testing.T) {
 			t.Errorf("%s took effect %d times", order, n)
 		}
 	}
+}
+
+// A try that timed out has left the operation in flight: the next ones are told so, come back
+// when they may, and are given its response.
+func TestTransportWaitsForAnOperationInFlight(t *testing.T) {
+	g, err := once.New(once.Config{Store: new(oncemem.Store), InDoubt: once.Hold, DangerouslyTrustStore: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := oncehttp.New(oncehttp.Config{Guard: g, DangerouslyShareKeys: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := 0
+	guarded := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		runs++
+		time.Sleep(5 * time.Second)
+		io.WriteString(w, "done")
+	}))
+	inBubble(t, guarded.ServeHTTP, func(t *testing.T, s *pipeServer) {
+		var statuses []int
+		c := s.client(t, oncehttp.TransportConfig{
+			TryTimeout: 2 * time.Second,
+			Retry:      retry.Policy{Tries: 20, Budget: &retry.Budget{Burst: 100}},
+			Observe: func(_ context.Context, try oncehttp.Try) {
+				status := 0
+				if try.Response != nil {
+					status = try.Response.StatusCode
+				}
+				statuses = append(statuses, status)
+			},
+		})
+		res, err := postTo(t, c, t.Context(), strings.NewReader("{}"))
+		if body := wantAnswer(t, res, err, 200); body != "done" {
+			t.Errorf("answer is %q", body)
+		}
+		last := len(statuses) - 1
+		if last < 2 || statuses[0] != 0 || statuses[1] != 409 || statuses[last] != 200 || runs != 1 {
+			t.Errorf("handler was run %d times, statuses are %v", runs, statuses)
+		}
+	})
 }
