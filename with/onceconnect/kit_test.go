@@ -98,7 +98,7 @@ func newGuard(t testing.TB, store once.Store, change func(*once.Config)) *once.G
 	return g
 }
 
-// serve starts a server that speaks HTTP/1.1 and HTTP/2, with the interceptors.
+// serve starts a server that speaks HTTP/2, with the interceptors. So does its client.
 func serve(t testing.TB, p *payments, interceptors ...connect.Interceptor) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -109,10 +109,13 @@ func serve(t testing.TB, p *payments, interceptors ...connect.Interceptor) *http
 		p.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
-	srv.EnableHTTP2 = true
+	h2 := new(http.Protocols)
+	h2.SetUnencryptedHTTP2(true) // all protocols run over that, and no test waits for TLS
+	srv.Config.Protocols = h2
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.StartTLS()
+	srv.Start()
 	t.Cleanup(srv.Close)
+	srv.Client().Transport.(*http.Transport).Protocols = h2
 	return srv
 }
 
