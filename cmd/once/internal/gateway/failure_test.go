@@ -233,6 +233,46 @@ func TestDrainBreaksOffWhatTakesTooLong(t *testing.T) {
 	}
 }
 
+// net/http's transport takes a key for a promise of the service and sends such a request again when a
+// connection breaks. The gateway must not, guarded or not.
+func TestNothingIsSentTwice(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"optional", "off"} {
+		for _, body := range []string{"", "x"} {
+			var seen atomic.Int64
+			l := listenQuietly(t)
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer c.Close()
+						br := bufio.NewReader(c)
+						for n := 0; n < 2; n++ { // the first request of a connection is answered, the second not
+							r, err := http.ReadRequest(br)
+							if err != nil {
+								return
+							}
+							io.Copy(io.Discard, r.Body)
+							if seen.Add(1); n == 0 {
+								io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+							}
+						}
+					}()
+				}
+			}()
+			r := start(t, "http://"+l.Addr().String(), "--key", mode, "--upstream-retries", "5")
+			r.post("/", "k1", body)
+			if a := r.post("/", "k2", body); a.status != 502 || seen.Load() != 2 {
+				t.Errorf("key %s, body %q: got %+v after %d requests, want 502 after 2", mode, body, a, seen.Load())
+			}
+		}
+	}
+}
+
 func TestLargeResponseIsStreamedAndNotRunAgain(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
