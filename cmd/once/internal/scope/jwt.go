@@ -120,9 +120,10 @@ func keySet(ctx context.Context, cfg Config) (keyfunc.Keyfunc, error) {
 		RefreshInterval:           15 * time.Minute,
 		NoErrorReturnFirstHTTPReq: &mustAnswerFirst,
 		// A token that names an unknown key makes the set be read again, since keys rotate; but
-		// not as often as somebody likes, nor may requests queue up for it.
+		// not as often as somebody likes. The second is for waiting and reading together: who
+		// would have to wait longer is refused at once.
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(30*time.Second), 1),
-		RateLimitWaitMax:  time.Millisecond,
+		RateLimitWaitMax:  5 * time.Second,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(ctx context.Context, err error) {
 				cfg.Log.ErrorContext(ctx, "key set not refreshed; the one read before is used", "error", err)

@@ -172,6 +172,7 @@ func TestKeysRotate(t *testing.T) {
 	var mu sync.Mutex
 	published, asked := a.keys("old"), 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(20 * time.Millisecond) // as far away as others are
 		mu.Lock()
 		defer mu.Unlock()
 		asked++
