@@ -25,6 +25,7 @@ func runDemo(ctx context.Context, std stdio, args []string) error {
 	var o demo.Options
 	fs.Uint64Var(&o.Seed, "seed", 1, "`number` that decides what the network does, and when processes are killed")
 	fs.IntVar(&o.Intents, "intents", 600, "`number` of customers")
+	asJSON := fs.Bool("json", false, "print the figures as JSON, and the story on standard error")
 	fs.BoolVar(&o.Open, "open", false, "keep gateway and service up at the end, to play with")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -35,6 +36,9 @@ func runDemo(ctx context.Context, std stdio, args []string) error {
 		return usagef("it has no arguments; see once demo --help")
 	case o.Intents < 1 || o.Intents > 100_000:
 		return usagef("intents must be from 1 to 100000")
+	}
+	if *asJSON {
+		o.JSON, std.out = std.out, std.err
 	}
 	return demo.Run(ctx, std.out, o)
 }

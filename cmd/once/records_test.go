@@ -21,6 +21,7 @@ func TestHelpAndUsage(t *testing.T) {
 		{[]string{"--help"}, 0, "Exit status"},
 		{[]string{"nonsense"}, 2, `no command "nonsense"`},
 		{[]string{"version"}, 0, "once "},
+		{[]string{"version", "--json"}, 0, `"version":`},
 		{[]string{"version", "x"}, 2, "no arguments"},
 		{[]string{"ls", "--help"}, 0, "Usage: once ls"},
 		{[]string{"ls", "--state", "lost"}, 2, "in-flight, in-doubt or done"},
@@ -143,7 +144,9 @@ func TestOperatorResolvesDoubt(t *testing.T) {
 		if r := runHere(t, "y\n", "resolve", "--store", store, "--done", response, testScope, "doubt-1"); r.status != 0 {
 			t.Errorf("got %+v", r)
 		}
-		must(t, "resolve", "--store", store, "--not-done", "--yes", testScope, "doubt-2")
+		if out := must(t, "resolve", "--store", store, "--not-done", "--yes", "--json", testScope, "doubt-2"); !strings.Contains(out, `"done":"released"`) {
+			t.Errorf("got %s", out)
+		}
 		for _, id := range []string{"doubt-1", "paid"} { // done
 			if r := runHere(t, "", "resolve", "--yes", "--not-done", "--store", store, testScope, id); r.status != 1 || !strings.Contains(r.err, "only one in doubt") {
 				t.Errorf("%s: got %+v", id, r)
@@ -228,9 +231,23 @@ func damage(t *testing.T, dir string) {
 func TestDemoKeepsItsPromise(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	r := runOnce(t, "", "demo", "--intents", "80", "--seed", "7")
-	if r.status != 0 || !strings.Contains(r.out, "every intent was charged exactly once") {
+	r := runOnce(t, "", "demo", "--intents", "80", "--seed", "7", "--json")
+	if r.status != 0 || !strings.Contains(r.err, "every intent was charged exactly once") {
 		t.Errorf("got %+v", r)
+	}
+	var figures struct {
+		Kept          bool
+		Without, With struct{ Intents, Requests, Executions, Charges, ChargedTwice, NeverCharged, ServiceKills int }
+	}
+	if err := json.Unmarshal([]byte(r.out), &figures); err != nil {
+		t.Fatal(err)
+	}
+	// Whatever the speed of the machine, the network repeats some requests.
+	if w := figures.Without; w.Intents != 80 || w.Charges <= 80 || w.ChargedTwice == 0 || w.Requests < w.Executions {
+		t.Errorf("without: %+v", w)
+	}
+	if w := figures.With; !figures.Kept || w.Charges != 80 || w.ChargedTwice != 0 || w.NeverCharged != 0 {
+		t.Errorf("with: %+v", w)
 	}
 	if left, _ := os.ReadDir(temp); len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,8 +70,20 @@ func resolve(ctx context.Context, std stdio, args []string) error {
 		} else {
 			err = records.Release(ctx, rec.Key, rec.Owner)
 		}
-		return explainLost(err)
+		if err != nil {
+			return explainLost(err)
+		}
+		return f.done(std, rec, map[bool]string{true: "completed", false: "released"}[*done != ""])
 	})
+}
+
+// done tells what was done to a record.
+func (f *storeFlags) done(std stdio, rec once.Record, what string) error {
+	if f.json {
+		return json.NewEncoder(std.out).Encode(map[string]string{"key": rec.Key.String(), "done": what})
+	}
+	_, err := fmt.Fprintf(std.out, "%s is %s\n", rec.Key, what)
+	return err
 }
 
 // explainLost: between the look at the record and the change somebody else was quicker.
@@ -142,7 +155,10 @@ func forget(ctx context.Context, std stdio, args []string) error {
 		if err := confirm(std, *yes, rec, "it may happen again"); err != nil {
 			return err
 		}
-		return explainLost(records.Forget(ctx, rec.Key, rec.Owner))
+		if err := records.Forget(ctx, rec.Key, rec.Owner); err != nil {
+			return explainLost(err)
+		}
+		return f.done(std, rec, "forgotten")
 	})
 }
 

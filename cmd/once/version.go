@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,8 +10,12 @@ import (
 
 // version prints what was built, and from what.
 func version(_ context.Context, std stdio, args []string) error {
+	if len(args) == 1 && args[0] == "--json" {
+		return json.NewEncoder(std.out).Encode(map[string]string{"version": buildVersion(), "go": runtime.Version(),
+			"os": runtime.GOOS, "arch": runtime.GOARCH})
+	}
 	if len(args) > 0 {
-		return usagef("it has no arguments")
+		return usagef("it has no arguments but --json")
 	}
 	fmt.Fprintf(std.out, "once %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

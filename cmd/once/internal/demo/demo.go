@@ -6,6 +6,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ type Options struct {
 	Seed    uint64
 	Intents int  // how many customers want to pay for something
 	Open    bool // keep gateway and service up at the end
+
+	JSON io.Writer // gets the figures too; nil: nobody
 }
 
 // ErrBroken says that Once did not keep its promise.
@@ -50,6 +53,12 @@ and started again. First without Once, then with it; seed %d.
 		return err
 	}
 	report(out, without, with)
+	if o.JSON != nil {
+		err := json.NewEncoder(o.JSON).Encode(map[string]any{"seed": o.Seed, "without": without, "with": with, "kept": with.kept()})
+		if err != nil {
+			return err
+		}
+	}
 	if !with.kept() {
 		return ErrBroken
 	}
@@ -61,20 +70,24 @@ and started again. First without Once, then with it; seed %d.
 
 // An outcome is what a run came to.
 type outcome struct {
-	intents, requests, troubled int
-	executions, charges         int
-	twice, never                int
-	wrong                       int // customers who were told of a charge that the ledger does not have, or has not for them
-	unsettled                   int
-	doubtful                    int // customers who were told of the doubt
-	resolved                    resolved
-	serviceKills, gatewayKills  int
-	took                        time.Duration
+	Intents      int           `json:"intents"`
+	Requests     int           `json:"requests"` // that arrived
+	Troubled     int           `json:"troubled"` // lost, delayed or repeated
+	ServiceKills int           `json:"serviceKills"`
+	GatewayKills int           `json:"gatewayKills"`
+	Executions   int           `json:"executions"`
+	Charges      int           `json:"charges"`
+	Twice        int           `json:"chargedTwice"` // intents that were charged more than once
+	Never        int           `json:"neverCharged"`
+	Wrong        int           `json:"toldWrong"` // customers who were told of a charge that is not theirs
+	Unsettled    int           `json:"gaveUp"`
+	Resolved     resolved      `json:"inDoubt"`
+	Took         time.Duration `json:"nanoseconds"`
 }
 
 // kept reports whether every intent was charged exactly once, and every customer told so.
 func (o outcome) kept() bool {
-	return o.twice == 0 && o.never == 0 && o.wrong == 0 && o.unsettled == 0 && o.charges == o.intents
+	return o.Twice == 0 && o.Never == 0 && o.Wrong == 0 && o.Unsettled == 0 && o.Charges == o.Intents
 }
 
 // play runs the traffic, has the doubts resolved, and does the accounts.
@@ -86,16 +99,15 @@ func (r *run) play(ctx context.Context, out io.Writer, o *outcome) error {
 	if err != nil {
 		return err
 	}
-	o.doubtful = int(r.doubtful.Load())
 	if r.gateway != nil {
-		if o.resolved, err = r.resolve(ctx); err != nil {
+		if o.Resolved, err = r.resolve(ctx); err != nil {
 			return err
 		}
 		// What starts now is killed by nobody.
-		o.gatewayKills = r.gateway.kills
+		o.GatewayKills = r.gateway.kills
 	}
-	o.serviceKills = r.service.kills
-	o.took = time.Since(start)
+	o.ServiceKills = r.service.kills
+	o.Took = time.Since(start)
 	return r.account(o)
 }
 
@@ -105,20 +117,20 @@ func (r *run) account(o *outcome) error {
 	if err != nil {
 		return err
 	}
-	o.intents, o.requests, o.troubled = len(r.customers), int(r.network.sent.Load()), int(r.network.troubled.Load())
-	o.executions = b.executions
-	o.charges, o.twice = b.totals()
+	o.Intents, o.Requests, o.Troubled = len(r.customers), int(r.network.sent.Load()), int(r.network.troubled.Load())
+	o.Executions = b.executions
+	o.Charges, o.Twice = b.totals()
 	for i := range r.customers {
 		c := &r.customers[i]
 		made := b.charges[intentName(c.intent)]
 		if len(made) == 0 {
-			o.never++
+			o.Never++
 		}
 		switch {
 		case c.ending != paid:
-			o.unsettled++
+			o.Unsettled++
 		case len(made) == 0 || !slices.Contains(made, c.charge):
-			o.wrong++
+			o.Wrong++
 		}
 	}
 	return nil

@@ -17,7 +17,10 @@ import (
 )
 
 // resolved counts what an operator found out about the operations in doubt.
-type resolved struct{ charged, not int }
+type resolved struct {
+	Charged int `json:"charged"`
+	Not     int `json:"notCharged"`
+}
 
 // resolve does what an operator does with once ls, show and resolve: for each operation in doubt
 // it asks the service's ledger, by the derived key that the gateway had sent with the request.
@@ -51,11 +54,11 @@ func (r *run) resolve(ctx context.Context) (resolved, error) {
 		switch {
 		case err != nil:
 		case ok:
-			found.charged++
+			found.Charged++
 			out := once.Outcome{Type: "application/http", Data: message}
 			err = records.Complete(ctx, rec.Key, rec.Owner, out, time.Hour)
 		default:
-			found.not++
+			found.Not++
 			err = records.Release(ctx, rec.Key, rec.Owner)
 		}
 		if err != nil {

@@ -19,34 +19,34 @@ func report(out io.Writer, without, with outcome) {
 	}
 	fmt.Fprintln(out)
 	row("", "without Once", "with Once")
-	count("intents", func(o outcome) int { return o.intents })
-	count("requests that arrived", func(o outcome) int { return o.requests })
-	count("requests lost, delayed, repeated", func(o outcome) int { return o.troubled })
-	count("kill -9 of the service", func(o outcome) int { return o.serviceKills })
-	row("kill -9 of the gateway", "-", strconv.Itoa(with.gatewayKills))
-	count("executions begun by the service", func(o outcome) int { return o.executions })
-	count("charges in the ledger", func(o outcome) int { return o.charges })
-	count("intents charged more than once", func(o outcome) int { return o.twice })
-	count("intents never charged", func(o outcome) int { return o.never })
-	count("customers told something wrong", func(o outcome) int { return o.wrong })
-	count("customers who gave up", func(o outcome) int { return o.unsettled })
-	row("in doubt, resolved afterwards", "-", strconv.Itoa(with.resolved.charged+with.resolved.not))
-	row("seconds", fmt.Sprintf("%.1f", without.took.Seconds()), fmt.Sprintf("%.1f", with.took.Seconds()))
+	count("intents", func(o outcome) int { return o.Intents })
+	count("requests that arrived", func(o outcome) int { return o.Requests })
+	count("requests lost, delayed, repeated", func(o outcome) int { return o.Troubled })
+	count("kill -9 of the service", func(o outcome) int { return o.ServiceKills })
+	row("kill -9 of the gateway", "-", strconv.Itoa(with.GatewayKills))
+	count("executions begun by the service", func(o outcome) int { return o.Executions })
+	count("charges in the ledger", func(o outcome) int { return o.Charges })
+	count("intents charged more than once", func(o outcome) int { return o.Twice })
+	count("intents never charged", func(o outcome) int { return o.Never })
+	count("customers told something wrong", func(o outcome) int { return o.Wrong })
+	count("customers who gave up", func(o outcome) int { return o.Unsettled })
+	row("in doubt, resolved afterwards", "-", strconv.Itoa(with.Resolved.Charged+with.Resolved.Not))
+	row("seconds", fmt.Sprintf("%.1f", without.Took.Seconds()), fmt.Sprintf("%.1f", with.Took.Seconds()))
 	fmt.Fprintln(out)
 	explain(out, without, with)
 }
 
 func explain(out io.Writer, without, with outcome) {
-	if extra := without.charges - without.intents + without.never; extra > 0 {
-		fmt.Fprintf(out, "Without Once %d customers paid more than once, %d charges too many.\n", without.twice, extra)
+	if extra := without.Charges - without.Intents + without.Never; extra > 0 {
+		fmt.Fprintf(out, "Without Once %d customers paid more than once, %d charges too many.\n", without.Twice, extra)
 	}
-	r := with.resolved
-	if r.charged+r.not > 0 {
+	r := with.Resolved
+	if r.Charged+r.Not > 0 {
 		fmt.Fprintf(out, `With Once %d operations were in doubt when a process had been killed in the middle of them: nobody
 could know if the card was charged, and the gateway did not guess. Afterwards the ledger was asked by
 the derived key that the gateway had sent along: %d had been charged and were completed, %d had not
 and were released. That is what once ls, show and resolve are for.
-`, r.charged+r.not, r.charged, r.not)
+`, r.Charged+r.Not, r.Charged, r.Not)
 	}
 	if with.kept() {
 		fmt.Fprintln(out, "With Once every intent was charged exactly once, and every customer was told the truth.")

@@ -275,6 +275,15 @@ func TestHTTP2AndTLSClients(t *testing.T) {
 			if got := r.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n"); strings.Contains(got, "200") {
 				t.Errorf("plain text on a TLS port: got %q", got)
 			}
+			conn, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+			if b, _ := io.ReadAll(conn); !strings.HasPrefix(string(b), "HTTP/1.1 400") {
+				t.Errorf("ambiguous request within TLS: got %q", b)
+			}
 		}
 	}
 }
