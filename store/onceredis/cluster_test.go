@@ -27,7 +27,6 @@ func cluster(t *testing.T) {
 // same behind another client.
 func shared(s, other once.Store) oncetest.Options {
 	return oncetest.Options{
-		Slack:     slack,
 		Open:      func(t *testing.T) once.Store { return s },
 		Second:    func(t *testing.T, _ once.Store) once.Store { return other },
 		Histories: 1,

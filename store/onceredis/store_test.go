@@ -50,13 +50,9 @@ func oneServer(t *testing.T) {
 	oncetest.TestStore(t, o)
 }
 
-// slack is for machines that are busy.
-const slack = 150 * time.Millisecond
-
 // options are those of the kit, for handles that are opened as often as it wants.
 func options(cfg onceredis.Config) oncetest.Options {
 	return oncetest.Options{
-		Slack:  slack,
 		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
 		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
 		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
