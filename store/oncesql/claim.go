@@ -47,28 +47,32 @@ func (s *Store) insert(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err != nil || fence == 0 {
 		return once.Record{}, explain(err)
 	}
-	// The fence is the time, so that the record need not be read.
-	return once.Record{
-		Key: c.Key, Fingerprint: c.Fingerprint, Owner: c.Owner, State: once.InFlight,
-		Attempt: 1, Fence: uint64(fence), Created: time.UnixMicro(fence), Lease: c.Lease,
-	}, nil
+	return won(c, c.Fingerprint, 1, fence, fence), nil // the fence is the time
 }
 
 // contest is for a claim of an operation of which there is a row. It reports whether the record
-// is the answer; otherwise the row has changed, or was changed for the claim, and has to be
-// looked at again.
+// is the answer; otherwise the row has changed, and has to be looked at again.
 func (s *Store) contest(ctx context.Context, c once.Claim, r *row) (once.Record, bool, error) {
 	switch {
 	case r.over():
-		_, err := s.engine.change(ctx, s.sql.reclaim, reclaimArgs(c, r)...)
-		return once.Record{}, false, explain(err)
+		fence, err := s.engine.change(ctx, s.sql.reclaim, reclaimArgs(c, r)...)
+		return won(c, c.Fingerprint, 1, fence, fence), fence != 0, explain(err)
 	case !r.matches(c.Fingerprint):
 		return once.Record{}, true, once.ErrMismatch
 	case r.inDoubt() && !r.ownedBy(c.Owner) && r.attempt < c.Takeover:
-		_, err := s.engine.change(ctx, s.sql.takeOver, takeOverArgs(c, r)...)
-		return once.Record{}, false, explain(err)
+		fence, err := s.engine.change(ctx, s.sql.takeOver, takeOverArgs(c, r)...)
+		return won(c, r.record(c.Key).Fingerprint, r.attempt+1, fence, r.created), fence != 0, explain(err)
 	}
 	return r.record(c.Key), true, nil
+}
+
+// won is the record that the claim has made, as it was at that moment: to read it would be
+// another step, by which it may have changed.
+func won(c once.Claim, fp once.Fingerprint, attempt int, fence, created int64) once.Record {
+	return once.Record{
+		Key: c.Key, Fingerprint: fp, Owner: c.Owner, State: once.InFlight,
+		Attempt: attempt, Fence: uint64(fence), Created: time.UnixMicro(created), Lease: c.Lease,
+	}
 }
 
 func insertArgs(c once.Claim) []any {

@@ -50,6 +50,7 @@ func newStatements(d dialect) statements {
 	words := strings.NewReplacer(
 		"{now}", d.now, "{or else}", d.orElse, "{return fence}", d.fence,
 		"{time}", d.setFence(d.now), "{same fence}", d.setFence("fence"), "{this fence}", d.setFence("?"),
+		"{greater}", d.greatest+"(fence + 1, "+d.now+")",
 		"{greater fence}", d.setFence(d.greatest+"(fence + 1, "+d.now+")"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
@@ -67,11 +68,11 @@ const insert = `
 INSERT INTO once_records (scope, id, fingerprint, owner, fence, created, lease_end, forget, expires, state, attempt, failed)
 VALUES (?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0) {or else} {return fence}`
 
-// reclaim makes a new record of a row that is over, as it was seen.
+// reclaim makes a new record of a row that is over, as it was seen. MySQL sets columns one after
+// the other, so that created, which is what the fence becomes, must come first.
 const reclaim = `
-UPDATE once_records SET fence = {greater fence}, fingerprint = ?, owner = ?, state = 1, attempt = 1,
-	failed = 0, media_type = NULL, outcome = NULL,
-	created = {now}, lease_end = {now} + ?, forget = ?, expires = {now} + ? + ?
+UPDATE once_records SET created = {greater}, fence = {greater fence}, fingerprint = ?, owner = ?, state = 1,
+	attempt = 1, failed = 0, media_type = NULL, outcome = NULL, lease_end = {now} + ?, forget = ?, expires = {now} + ? + ?
 WHERE scope = ? AND id = ? AND fence = ? AND (state = 0 OR expires <= {now}) {return fence}`
 
 // takeOver gives a record in doubt, as it was seen, to another owner.
