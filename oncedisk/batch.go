@@ -1,6 +1,7 @@
 package oncedisk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -82,13 +83,21 @@ func newLog(v volume, c *clock, a *alarm, active, ahead *segment) *log {
 // number returns the number of the segment that takes entries, or of an earlier one.
 func (l *log) number() uint64 { return l.current.Load() }
 
+// A note is an entry on its way into the log.
+type note struct {
+	*entry
+	encoded []byte
+	hash    uint64
+	size    int64 // what it takes on disk, with the open entry that an end entry completes
+}
+
 // append puts an encoded entry into the current batch. If want is not nil, the entry is valid in
 // that segment only, and errMoved says that it is too late for that. The caller must lower the
 // segment's pending count when it has brought the index up to date.
-func (l *log) append(encoded []byte, want *segment, r ref) (ticket, error) {
+func (l *log) append(ctx context.Context, n note, want *segment) (ticket, error) {
 	for {
 		l.mu.Lock()
-		t, err := l.put(encoded, want, r)
+		t, err := l.put(n, want)
 		changed := l.changed
 		l.mu.Unlock()
 		if err != errNoRoom {
@@ -100,19 +109,23 @@ func (l *log) append(encoded []byte, want *segment, r ref) (ticket, error) {
 		}
 		// The segment is full and the next one not ready: writers are faster than the disk
 		// takes zeros.
-		<-changed
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ticket{}, ctx.Err()
+		}
 	}
 }
 
 // put is append with the log locked. It returns errNoRoom when there is no further segment.
-func (l *log) put(encoded []byte, want *segment, r ref) (ticket, error) {
+func (l *log) put(n note, want *segment) (ticket, error) {
 	switch {
 	case l.broken.Load() != nil:
 		return ticket{}, l.failed()
 	case l.closed:
 		return ticket{}, once.ErrClosed
 	}
-	for l.active.end+int64(len(encoded)+sealSize) > l.active.size {
+	for l.active.end+int64(len(n.encoded)+sealSize) > l.active.size {
 		if err := l.turn(); err != nil {
 			return ticket{}, err
 		}
@@ -123,14 +136,13 @@ func (l *log) put(encoded []byte, want *segment, r ref) (ticket, error) {
 	}
 	b := l.batch()
 	offset, start := seg.end, len(b.buf)
-	b.buf = append(b.buf, encoded...)
+	b.buf = append(b.buf, n.encoded...)
 	place(b.buf[start:], seg.salt, offset, start == 0)
-	seg.end += int64(len(encoded))
+	seg.end += int64(len(n.encoded))
 	seg.pending.Add(1)
-	r.place(offset)
-	seg.refs = append(seg.refs, r)
+	seg.refs = append(seg.refs, n.ref(n.hash, seg, offset, n.size))
 	l.notify()
-	return ticket{batch: b, loc: locate(seg.number, offset), size: int64(len(encoded))}, nil
+	return ticket{batch: b, loc: locate(seg.number, offset), size: n.size}, nil
 }
 
 // batch returns the one that takes entries of the active segment.

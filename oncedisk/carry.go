@@ -42,7 +42,7 @@ type carrier struct {
 const carrierBuffer = 1 << 20
 
 // carryTo writes the done record to the segment of its bucket, and says where it is.
-func (s *Store) carryTo(e *entry, r *ref) (location, int64, error) {
+func (s *Store) carryTo(e *entry, hash uint64) (location, int64, error) {
 	b := bucketOf(e.expiry(), s.clock.now())
 	encoded := e.encode(nil)
 	c := s.carry[b]
@@ -64,15 +64,14 @@ func (s *Store) carryTo(e *entry, r *ref) (location, int64, error) {
 	place(encoded, c.seg.salt, offset, len(c.buf) == 0)
 	c.buf = append(c.buf, encoded...)
 	c.seg.end += int64(len(encoded))
-	moved := ref{hash: r.hash, kind: kindDone, size: int64(len(encoded)), expiry: r.expiry}
-	moved.place(offset)
-	c.seg.refs = append(c.seg.refs, moved)
+	size := int64(len(encoded))
+	c.seg.refs = append(c.seg.refs, e.ref(hash, c.seg, offset, size))
 	if len(c.buf) >= carrierBuffer {
 		if err := c.write(); err != nil {
 			return 0, 0, err
 		}
 	}
-	return locate(c.seg.number, offset), int64(len(encoded)), nil
+	return locate(c.seg.number, offset), size, nil
 }
 
 // makeCarried makes a carried segment, of its full size but without taking up the room.

@@ -11,7 +11,7 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b 
 // change makes next, of kind open, done or gone, the state of a busy cell, and returns when that
 // is durable. If the context is done before, the change is finished without the caller.
 func (s *Store) change(ctx context.Context, c *cell, next *entry) error {
-	t, err := s.enqueue(c, next)
+	t, err := s.enqueue(ctx, c, next)
 	if err != nil {
 		s.abandon(c)
 		return err
@@ -39,27 +39,22 @@ func (s *Store) settleLater(c *cell, next entry, t ticket) {
 
 // enqueue appends the entry to the log. A claim that is completed while its entry is in the
 // active segment gets a short entry that refers to it.
-func (s *Store) enqueue(c *cell, next *entry) (ticket, error) {
+func (s *Store) enqueue(ctx context.Context, c *cell, next *entry) (ticket, error) {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
-	r := ref{hash: c.hash, kind: next.kind, expiry: next.expiry(), first: next.first}
 	if next.kind == kindDone && c.kind == kindOpen {
 		if seg := s.segments.get(c.loc.segment()); seg != nil && !seg.sealed.Load() {
 			end := *next
 			end.kind, end.claim = kindEnd, c.loc.offset()
 			*buf = end.encode((*buf)[:0])
-			r.size = int64(len(*buf)) + c.size
-			t, err := s.log.append(*buf, seg, r)
-			if err != errMoved {
-				t.size = r.size
+			n := note{&end, *buf, c.hash, int64(len(*buf)) + c.size}
+			if t, err := s.log.append(ctx, n, seg); err != errMoved {
 				return t, err
 			}
 		}
 	}
 	*buf = next.encode((*buf)[:0])
-	r.size = int64(len(*buf))
-	t, err := s.log.append(*buf, nil, r)
-	return t, err
+	return s.log.append(ctx, note{next, *buf, c.hash, int64(len(*buf))}, nil)
 }
 
 // settle brings the index up to date after the batch of the ticket is done.

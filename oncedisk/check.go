@@ -1,6 +1,7 @@
 package oncedisk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -295,17 +296,15 @@ func (sv *survey) copyTo(to volume, cfg Config) (err error) {
 // adopt appends a record as it is, and puts it into the index. Nobody else may use the store.
 func (s *Store) adopt(e *entry) (ticket, error) {
 	e.first, e.claim = 0, 0
-	r := ref{hash: s.hashKey(e.key), kind: e.kind, expiry: e.expiry()}
-	buf := e.encode(nil)
-	r.size = int64(len(buf))
-	t, err := s.log.append(buf, nil, r)
+	hash, buf := s.hashKey(e.key), e.encode(nil)
+	t, err := s.log.append(context.Background(), note{e, buf, hash, int64(len(buf))}, nil)
 	if err != nil {
 		return ticket{}, err
 	}
-	sh := s.shard(r.hash)
+	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.table.insert(r.hash, t.loc)
+	sh.table.insert(hash, t.loc)
 	t.seg.add(e, t.size)
 	t.seg.pending.Add(-1)
 	return t, nil

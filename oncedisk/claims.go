@@ -29,7 +29,7 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 			continue
 		}
 		w := winning{index: i, cell: cell, next: s.assign(cell, c)}
-		if w.ticket, err = s.enqueue(cell, &w.next); err != nil {
+		if w.ticket, err = s.enqueue(ctx, cell, &w.next); err != nil {
 			s.abandon(cell)
 			results[i].Err = err
 			continue

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	crashHistories = flag.Int("oncedisk.histories", 2, "random histories of the crash tests")
+	crashHistories = flag.Int("oncedisk.histories", 1, "random histories of the crash tests")
 	crashSeed      = flag.Uint64("oncedisk.seed", 0, "repeat the crash test of this seed alone")
 )
 
@@ -53,7 +53,7 @@ func crashEverywhere(t *testing.T, seed uint64) {
 			}
 			return nil
 		})
-		for range 100 {
+		for range 70 {
 			if err := h.run(s); err != nil {
 				t.Fatal(err)
 			}

@@ -46,7 +46,7 @@ func (m *removal) visit(r ref, e *entry) error {
 	if m.store.stopping() {
 		return once.ErrClosed
 	}
-	if r.kind == kindGone || !m.store.live(m.seg, &r) {
+	if r.kind() == refGone || !m.store.live(m.seg, &r) {
 		return nil
 	}
 	if e.over(m.store.clock.now()) {
@@ -55,7 +55,7 @@ func (m *removal) visit(r ref, e *entry) error {
 		}
 		return nil
 	}
-	if r.kind == kindOpen {
+	if r.kind() == refOpen {
 		return m.carryClaim(e)
 	}
 	return m.carryDone(&r)
@@ -84,7 +84,7 @@ func (m *removal) carryDone(r *ref) error {
 	defer got.free()
 	done := got.entry
 	done.first, done.claim = 0, 0 // what it shielded is bequeathed
-	to, size, err := m.store.carryTo(&done, r)
+	to, size, err := m.store.carryTo(&done, r.hash)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (s *Store) move(m *moved) {
 // still there when this segment will not be.
 func (s *Store) bequeath(ctx context.Context, seg *segment) error {
 	needed := seg.tally.gone.Load() > int64(s.clock.now())
-	if !needed && !s.segments.between(seg.first.Load(), seg.number) {
+	if seg.bequeathed || !needed && !s.segments.between(seg.first.Load(), seg.number) {
 		return nil
 	}
 	var last ticket
@@ -137,7 +137,7 @@ func (s *Store) bequeath(ctx context.Context, seg *segment) error {
 			heir.key = whole.key
 		}
 		buf := heir.encode(nil)
-		t, err := s.log.append(buf, nil, ref{hash: r.hash, kind: kindGone, expiry: never, first: heir.first})
+		t, err := s.log.append(ctx, note{&heir, buf, r.hash, int64(len(buf))}, nil)
 		if err != nil {
 			return err
 		}
@@ -146,13 +146,14 @@ func (s *Store) bequeath(ctx context.Context, seg *segment) error {
 		last = t
 		return nil
 	})
-	if err != nil || last.batch == nil {
-		return err
+	if err == nil && last.batch != nil {
+		select {
+		case <-last.done: // and every batch before
+			err = last.err
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	select {
-	case <-last.done:
-		return last.err // batches are written in order
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	seg.bequeathed = err == nil
+	return err
 }

@@ -18,6 +18,10 @@ import (
 const (
 	formatName = "once.disk"
 	tempSuffix = ".tmp"
+
+	// lockName is locked, never written, and stays when the store is closed: a lock file that
+	// is removed can be locked by two processes under the same name.
+	lockName = "lock"
 )
 
 // formatVersion is that of everything in the directory. Other versions are refused.

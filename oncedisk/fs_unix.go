@@ -1,4 +1,4 @@
-//go:build unix
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
 package oncedisk
 
@@ -12,10 +12,6 @@ import (
 
 // directory is a [volume] on the machine's file system.
 type directory string
-
-// lockName is locked, never written, and stays when the store is closed: a lock file that is
-// removed can be locked by two processes under the same name.
-const lockName = "lock"
 
 // openDirectory opens the directory. If it does not exist and create is set, it is made, but its
 // parent must exist: a mistyped path must not become an empty store somewhere else.

@@ -14,7 +14,7 @@ import (
 //
 //	magic [8], version u32, refs u32, segment u64, end u64, instant u64, stamp u64,
 //	held u64, until u64, gone u64, first u64, spans [tallySpans] u64,
-//	refs: hash u64, offset/8 << 2 | kind u32
+//	refs: hash u64, offset/8 << 2 | kind (1 open, 2 done or end, 3 gone) u32
 //	CRC-32C of all that
 const (
 	hintSuffix = ".hint"
@@ -27,18 +27,41 @@ const (
 // claims whose outcomes are in the next segment are done, and need not be in the hint.
 const hintDelay = 2 * time.Second
 
-// A ref is what the index has to know of one entry.
+// A ref is what the index, and a hint, have to know of one entry. It is small: there are two for
+// each operation until the segment's hint is written.
 type ref struct {
 	hash   uint64
-	at     uint32 // the entry's offset / 8
-	kind   kind   // open, done (also for end) or gone
-	size   int64
 	expiry instant
-	first  uint64
+	place  uint32 // offset/8 << 3 | kind << 1 | whether it keeps earlier segments from being believed
+	size   uint32
 }
 
-func (r *ref) place(offset int64) { r.at = uint32(offset >> 3) }
-func (r *ref) offset() int64      { return int64(r.at) << 3 }
+// The kinds of entries in a ref; an end entry counts as done.
+const (
+	refOpen = 1 + iota
+	refDone
+	refGone
+)
+
+// ref returns the ref of an entry with this place.
+func (e *entry) ref(hash uint64, seg *segment, offset, size int64) ref {
+	k := uint32(refGone)
+	switch e.kind {
+	case kindOpen:
+		k = refOpen
+	case kindDone, kindEnd:
+		k = refDone
+	}
+	r := ref{hash: hash, expiry: e.expiry(), size: uint32(size), place: uint32(offset>>3)<<3 | k<<1}
+	if e.first != 0 && e.first < seg.number {
+		r.place |= 1
+	}
+	return r
+}
+
+func (r *ref) kind() uint32  { return r.place >> 1 & 3 }
+func (r *ref) offset() int64 { return int64(r.place>>3) << 3 }
+func (r *ref) shields() bool { return r.place&1 != 0 }
 
 // A hint is the content of a hint file.
 type hint struct {
@@ -67,16 +90,16 @@ func (s *Store) newHint(seg *segment, refs []ref) *hint {
 		refs: make([]ref, 0, len(refs)/2),
 	}
 	for _, r := range refs {
-		if r.kind != kindGone && (r.first == 0 || r.first >= seg.number) && !s.live(seg, &r) {
+		if r.kind() != refGone && !r.shields() && !s.live(seg, &r) {
 			continue
 		}
 		h.refs = append(h.refs, r)
 		switch {
-		case r.kind != kindDone:
+		case r.kind() != refDone:
 		case r.expiry == never:
-			h.held += r.size
+			h.held += int64(r.size)
 		default:
-			h.expires[span(r.expiry-seg.created)] += r.size
+			h.expires[span(r.expiry-seg.created)] += int64(r.size)
 		}
 	}
 	return h
@@ -114,19 +137,9 @@ func (h *hint) encode(seg *segment) []byte {
 	}
 	for _, r := range h.refs {
 		b = le.AppendUint64(b, r.hash)
-		b = le.AppendUint32(b, r.at<<2|hintKind(r.kind))
+		b = le.AppendUint32(b, r.place>>3<<2|r.kind())
 	}
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
-}
-
-func hintKind(k kind) uint32 {
-	switch k {
-	case kindOpen:
-		return 1
-	case kindDone:
-		return 2
-	}
-	return 3
 }
 
 // decodeHint returns nil if the bytes are not the segment's hint.
@@ -149,7 +162,7 @@ func decodeHint(b []byte, seg *segment) *hint {
 	b = b[hintHeader : len(b)-4]
 	for i := range h.refs {
 		v := le.Uint32(b[8:])
-		h.refs[i] = ref{hash: le.Uint64(b), at: v >> 2, kind: [4]kind{0, kindOpen, kindDone, kindGone}[v&3]}
+		h.refs[i] = ref{hash: le.Uint64(b), place: v>>2<<3 | v&3<<1}
 		b = b[hintRef:]
 	}
 	return h

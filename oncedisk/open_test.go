@@ -188,14 +188,14 @@ func TestClosedStoresRefuse(t *testing.T) {
 func TestHintsSayWhatTheSegmentsSay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const records = 100_000
+		const records = 100_000 / slowdown
 		m := newMemory()
 		cfg := Config{Dir: "/memory", SegmentSize: 1 << 20}
 		w := &writer{T: t, s: cfg.on(t, m, nil)}
 		var all sync.WaitGroup
-		for g := range 200 {
+		for g := range 500 {
 			all.Go(func() {
-				for i := range records / 200 {
+				for i := range records / 500 {
 					c := w.claim(once.Key{Scope: fmt.Sprint(g), ID: fmt.Sprint(i)}, 0)
 					if i%100 != 0 {
 						w.complete(c, i%64, time.Duration(1+i%3)*time.Hour)

@@ -31,7 +31,9 @@ func (s *Store) prepare() {
 			if errors.Is(err, errStopped) || s.log.failed() != nil {
 				return
 			}
-			s.complain("no room for the next segment", err)
+			if s.log.full.Load() == nil {
+				s.complain("claims are refused, since the next segment cannot be made", err)
+			}
 			s.log.exhaust(err)
 			if !s.pause(prepareRetry) {
 				return

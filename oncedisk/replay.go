@@ -51,8 +51,8 @@ func (r *replay) scan(seg *segment) (tail, error) {
 		r.reach(e.at, e.stamp)
 		seg.shield(e)
 		seg.refs = append(seg.refs, found)
-		if found.kind == kindDone {
-			seg.add(e, found.size)
+		if found.kind() == refDone {
+			seg.add(e, int64(found.size))
 		}
 		return r.put(seg, &found, e.claim)
 	})
@@ -78,23 +78,22 @@ func (s *Store) scanRefsPast(
 	claims := make(map[int64]claimed) // by offset
 	sc := &scanning{seg: seg, path: s.vol.Path(segmentName(seg.number)), lost: lost}
 	return sc.run(func(offset int64, e *entry, size int64) error {
-		r := ref{kind: e.kind, size: size}
-		r.place(offset)
-		if e.kind == kindEnd {
+		var hash uint64
+		switch e.kind {
+		case kindEnd:
 			c, ok := claims[e.claim]
 			if !ok {
 				return errOrphan
 			}
 			e.kind, e.first = kindDone, c.first
-			r.kind, r.hash, r.size = kindDone, c.hash, size+c.size
-		} else {
-			r.hash = s.hashKey(e.key)
+			hash, size = c.hash, size+c.size
+		case kindOpen:
+			hash = s.hashKey(e.key)
+			claims[offset] = claimed{hash, e.first, size}
+		default:
+			hash = s.hashKey(e.key)
 		}
-		if e.kind == kindOpen {
-			claims[offset] = claimed{r.hash, e.first, size}
-		}
-		r.expiry, r.first = e.expiry(), e.first
-		return f(r, e)
+		return f(e.ref(hash, seg, offset, size), e)
 	})
 }
 
@@ -102,7 +101,7 @@ func (s *Store) scanRefsPast(
 // completes a claim in the same segment, that is at the offset claim.
 func (r *replay) put(seg *segment, found *ref, claim int64) error {
 	loc := locate(seg.number, found.offset())
-	if found.kind == kindGone {
+	if found.kind() == refGone {
 		loc |= goneBit
 	}
 	sh := r.store.shard(found.hash)
@@ -123,16 +122,16 @@ func (r *replay) put(seg *segment, found *ref, claim int64) error {
 		}
 	}
 	sh.table.insert(found.hash, loc)
-	if found.kind != kindDone {
-		r.note(found.kind, slot{found.hash, loc})
+	if found.kind() != refDone {
+		r.remember(found.kind(), slot{found.hash, loc})
 	}
 	return nil
 }
 
-func (r *replay) note(k kind, s slot) {
+func (r *replay) remember(k uint32, s slot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k == kindGone {
+	if k == refGone {
 		r.gone = append(r.gone, s)
 	} else {
 		r.claims = append(r.claims, s)

@@ -48,6 +48,8 @@ type segment struct {
 	pending atomic.Int64 // entries whose verbs have not yet brought the index up to date
 	hinted  atomic.Bool
 
+	bequeathed bool // what it keeps from being believed is kept so elsewhere; used by sweep only
+
 	tally
 }
 

@@ -20,7 +20,7 @@ func (e *entry) state(now instant) once.State {
 // expiry returns when the record is over if nothing else happens to it.
 func (e *entry) expiry() instant {
 	switch {
-	case e.kind == kindDone && e.retention != once.Forever:
+	case (e.kind == kindDone || e.kind == kindEnd) && e.retention != once.Forever:
 		return e.at.plus(e.retention)
 	case e.kind == kindOpen && e.forget > 0 && e.forget != once.Forever && e.lease != once.Forever:
 		return e.at.plus(e.lease).plus(e.forget)

@@ -2,6 +2,7 @@ package oncedisk
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -9,8 +10,10 @@ const (
 	// sweepPause is the least time between two sweeps.
 	sweepPause = 100 * time.Millisecond
 
-	// sweepRetry is how long a sweep that failed is put off.
-	sweepRetry = time.Second
+	// A sweep that failed is put off for sweepRetry, each time twice as long as the last, up to
+	// sweepRetryMost.
+	sweepRetry     = time.Second
+	sweepRetryMost = 5 * time.Minute
 
 	// turnAfter is how much has to be in the active segment before it is given up because most
 	// of it is dead.
@@ -21,6 +24,7 @@ const (
 func (s *Store) sweepAlways() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	retry := sweepRetry
 	for {
 		var rings <-chan time.Time
 		if at := s.alarm.when(); at != never {
@@ -34,12 +38,17 @@ func (s *Store) sweepAlways() {
 			continue
 		case <-rings:
 		}
-		if _, err := s.sweep(context.Background(), false); err != nil {
-			if s.stopping() || s.log.failed() != nil {
-				return
-			}
+		_, err := s.sweep(context.Background(), false)
+		switch {
+		case err == nil:
+			retry = sweepRetry
+		case s.stopping() || s.log.failed() != nil:
+			return
+		default:
 			s.complain("expiry failed and will be tried again", err)
-			s.alarm.set(s.clock.now().plus(sweepRetry))
+			s.alarm.clear()
+			s.alarm.set(s.clock.now().plus(retry))
+			retry = min(2*retry, sweepRetryMost)
 		}
 		if !s.pause(sweepPause) {
 			return
@@ -66,24 +75,22 @@ func (s *Store) sweep(ctx context.Context, thorough bool) (removed int, err erro
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	s.alarm.clear()
+	var errs []error
 	for _, seg := range s.segments.list() {
 		if err := s.usable(ctx); err != nil {
 			return removed, err
 		}
+		// On a full disk some segments cannot be emptied, but others can be deleted.
 		n, err := s.sweepSegment(ctx, seg, thorough)
 		removed += n
-		if err != nil {
-			return removed, err
-		}
+		errs = append(errs, err)
 	}
-	if err := s.sealOldCarriers(); err != nil {
-		return removed, err
-	}
+	errs = append(errs, s.sealOldCarriers())
 	for i := range s.shards {
 		s.shards[i].tidy()
 	}
 	s.rewind()
-	return removed, nil
+	return removed, errors.Join(errs...)
 }
 
 func (s *Store) sweepSegment(ctx context.Context, seg *segment, thorough bool) (int, error) {
@@ -182,7 +189,7 @@ func (s *Store) bury(seg *segment, r *ref) bool {
 func (s *Store) purge(seg *segment, now instant) (removed int, err error) {
 	refs, err := s.refsWithExpiry(seg, now)
 	for i := range refs {
-		if refs[i].kind != kindGone && refs[i].expiry != never && refs[i].expiry <= now && s.bury(seg, &refs[i]) {
+		if r := &refs[i]; r.kind() != refGone && r.expiry != never && r.expiry <= now && s.bury(seg, r) {
 			removed++
 		}
 	}

@@ -97,7 +97,7 @@ func (s *Store) visitStored(
 	if err != nil {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if sh.cell(hash, k) != nil || !slices.Equal(locs, sh.table.find(hash, nil)) {
+		if sh.changed(hash, k, locs) {
 			return nil, false, nil
 		}
 		return nil, true, err
@@ -113,7 +113,7 @@ func (s *Store) visitStored(
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.cell(hash, k) != nil || !slices.Equal(locs, sh.table.find(hash, nil)) {
+	if sh.changed(hash, k, locs) {
 		return nil, false, nil
 	}
 	c = &cell{hash: hash, busy: true, loc: loc, size: r.size}
@@ -127,6 +127,12 @@ func (s *Store) visitStored(
 	}
 	sh.put(c, now)
 	return c, true, nil
+}
+
+// changed reports whether the key has a cell, or the hash no longer exactly these locations.
+func (sh *shard) changed(hash uint64, k once.Key, locs []location) bool {
+	var stack [4]location
+	return sh.cell(hash, k) != nil || !slices.Equal(locs, sh.table.find(hash, stack[:0]))
 }
 
 // readKey reads what is at the locations until it finds the key's entry. The location is 0 if
