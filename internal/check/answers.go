@@ -8,16 +8,36 @@ import (
 	"github.com/oncehq/once"
 )
 
+// An asking is a call under way, and what the caller may be told at its end. All of this follows
+// from what was recorded while it was under way.
+type asking struct {
+	key     int
+	fp      once.Fingerprint
+	may     []string        // the outcomes that stood in the record
+	busy    bool            // the operation was in flight
+	doubt   bool            // the operation was in doubt
+	differs bool            // the record had another fingerprint
+	failed  bool            // a verb of the caller failed
+	ran     bool            // the caller ran the operation itself
+	own     string          // and this came of it
+	err     error           // or this
+	lock    bool            // it asks for a lock, which has no outcome
+	ctx     context.Context // of the operation, while it runs
+	holds   turn            // the attempt that the caller believes to own; zero when it has ended
+}
+
 // asks notes that a caller begins to ask for an operation.
-func (w *world) asks(c *caller, key int, fp once.Fingerprint) *asking {
+func (w *world) asks(c *caller, k once.Key, fp once.Fingerprint) *asking {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	key := w.index(k)
 	a := &asking{key: key, fp: fp}
 	c.asking = append(c.asking, a)
 	w.may(&w.ledgers[key], a, w.clock())
 	for _, o := range c.process.callers {
 		if b := o.current(key); o != c && b != nil && b.holds != (turn{}) {
 			a.busy = true // a guard need not ask the store what it knows
+			a.differs = a.differs || !b.fp.Matches(fp)
 		}
 	}
 	return a
@@ -48,7 +68,36 @@ func (w *world) begins(ctx context.Context, c *caller, a *asking, t turn) {
 	if w.broken(7, e.fingerprint.Matches(a.fp)) {
 		w.violate(7, "%v runs %v for another request than is recorded", c, l)
 	}
+	w.derives(ctx, l)
 	a.ran, a.holds, a.ctx = true, t, ctx
+}
+
+// returns notes that the operation runs no longer.
+func (w *world) returns(a *asking) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.ctx = nil
+}
+
+// derives checks that the id to be sent downstream is the same in every attempt of the operation,
+// and in no other operation.
+func (w *world) derives(ctx context.Context, l *ledger) {
+	at, ok := once.FromContext(ctx)
+	if !ok || !w.sc.timed {
+		return
+	}
+	id := at.DerivedID("charge")
+	if l.derived == "" {
+		l.derived = id
+	}
+	if w.broken(6, id == l.derived) {
+		w.violate(6, "%v goes on downstream as %v, was %v", l, id, l.derived)
+	}
+	for i := range w.ledgers {
+		if o := &w.ledgers[i]; o != l && o.derived == id {
+			w.violate(11, "%v and %v go on downstream under one id", l, o)
+		}
+	}
 }
 
 // takesEffect checks that the operation may take effect.
@@ -98,7 +147,7 @@ func (l *ledger) effects(generation int) int {
 func (w *world) told(c *caller, a *asking, v string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c.asking = slices.DeleteFunc(c.asking, func(b *asking) bool { return b == a })
+	c.asking = c.asking[:slices.Index(c.asking, a)] // and the steps that a panic went through
 	if c.process.dead {
 		return
 	}
@@ -106,13 +155,16 @@ func (w *world) told(c *caller, a *asking, v string, err error) {
 	if final, ok := errors.AsType[*once.FinalError](err); ok {
 		v, err = final.Message, nil
 	}
-	if err == nil {
+	switch {
+	case err == nil && a.lock:
+		return
+	case err == nil:
 		w.given(c, a, v)
 		return
 	}
 	l := &w.ledgers[a.key]
 	switch {
-	case errors.Is(err, errPanic), a.ran && a.err != nil && errors.Is(err, a.err):
+	case errors.Is(err, errPanic), a.ran && a.err != nil && err.Error() == a.err.Error():
 	case errors.Is(err, once.ErrMismatch):
 		if w.broken(7, a.differs) {
 			w.violate(7, "%v is told that %v is another request, but it is not", c, l)
@@ -126,7 +178,8 @@ func (w *world) told(c *caller, a *asking, v string, err error) {
 			w.violate(10, "%v is told that %v is in flight, but it was not", c, l)
 		}
 	case errors.Is(err, once.ErrLost):
-		if w.broken(10, a.ran) {
+		within := len(c.asking) > 0 && c.asking[len(c.asking)-1].ctx.Err() != nil
+		if w.broken(10, a.ran || within) {
 			w.violate(10, "%v is told that %v is lost, but never owned it", c, l)
 		}
 	default:

@@ -22,7 +22,7 @@ func (w *world) verdict(r *request, now instant, before, after entry) {
 		w.owned(l, r, now, before, after)
 	}
 	l.seen = after
-	if after != before && !w.proven {
+	if after != before && !w.proven && !w.sc.mutant.unprobed {
 		w.probe(l, now, r.key)
 	}
 }
@@ -31,17 +31,23 @@ func (w *world) verdict(r *request, now instant, before, after entry) {
 func (w *world) claimed(l *ledger, r *request, now instant, before, after entry) {
 	c := &r.claim
 	stood := after == before
+	if w.broken(13, c.Lease == lease) {
+		w.violate(13, "a claim asks for a lease of %v, not %v", c.Lease, lease)
+	}
 	switch state := before.state(now); {
 	case w.sc.transactional && state == once.InFlight && before.owner != c.Owner:
 		w.transacted(l, r, stood)
 		return
 	case state != 0 && !before.fingerprint.Matches(c.Fingerprint):
 		if w.broken(7, stood && r.err == once.ErrMismatch && r.rec.State == 0) {
-			w.violate(7, "a claim with another fingerprint got %v, %v; the record was %v and is %v", r.rec, r.err, w.show(&before), w.show(&after))
+			w.violate(7, "a claim with another fingerprint got %v, %v; the record was %v and is %v", r.rec.State, r.err, w.show(&before), w.show(&after))
 		}
 		return
 	case state == 0:
 		l.wins(w, r, now, before, after, 1)
+		if w.broken(7, after.fingerprint == c.Fingerprint) {
+			w.violate(7, "a claim was recorded with another fingerprint")
+		}
 	case before.owner == c.Owner:
 		if w.broken(12, stood) {
 			w.violate(12, "a repeated claim changed %v to %v", w.show(&before), w.show(&after))
@@ -72,7 +78,7 @@ func (l *ledger) wins(w *world, r *request, now instant, before, after entry, n 
 	c := &r.claim
 	won := r.err == nil && r.rec.Won(*c) && after.owner == c.Owner && after.phase == claimed
 	if w.broken(10, won) {
-		w.violate(10, "a claim on %v did not win: it got %v, %v", w.show(&before), r.rec, r.err)
+		w.violate(10, "a claim on %v did not win: it got %v, %v", w.show(&before), r.rec.State, r.err)
 	}
 	if w.broken(8, after.attempt == n) {
 		w.violate(8, "attempt %d is numbered %d", n, after.attempt)
@@ -100,7 +106,7 @@ func (l *ledger) wins(w *world, r *request, now instant, before, after entry, n 
 func (w *world) reads(l *ledger, r *request, now instant, e *entry) {
 	if e.phase == absent {
 		if w.broken(10, r.rec.State == 0 && r.err != nil) {
-			w.violate(10, "an absent record was read as %v", r.rec)
+			w.violate(10, "an absent record was read as %v", r.rec.State)
 		}
 		return
 	}
@@ -175,6 +181,9 @@ func (w *world) owned(l *ledger, r *request, now instant, before, after entry) {
 		}
 	default:
 		want.remove()
+	}
+	if w.broken(8, after.given == want.given) {
+		w.violate(8, "the owner's %v set the fence from %d back to %d", r.verb, want.given, after.given)
 	}
 	if w.broken(9, after == want) {
 		w.violate(9, "the owner's %v left %v, not %v", r.verb, w.show(&after), w.show(&want))

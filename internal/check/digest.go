@@ -106,7 +106,8 @@ func (w *world) digest() digest {
 	d.addLate(w)
 	for _, n := range [...]int{
 		w.left.misfortunes, w.left.faults, w.left.late, w.left.crashes, w.left.expiries,
-		w.left.retirements, w.left.hangUps, w.left.operators, w.left.powerCuts, w.left.endings,
+		w.left.retirements, w.left.hangUps, w.left.operators, w.left.partings, w.left.powerCuts,
+		w.left.endings,
 		w.left.renewals, w.left.passes,
 	} {
 		d.add(uint64(n))
@@ -133,6 +134,7 @@ func (d *digest) addCaller(w *world, c *caller) {
 	}
 	d.addBool(c.started)
 	d.addBool(c.hungUp)
+	d.addBool(c.process.cut)
 	d.addBool(c.touched != w.touches)
 	d.addDigest(c.process.trace)
 	for _, a := range c.asking {

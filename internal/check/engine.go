@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 	"testing/synctest"
@@ -9,10 +10,11 @@ import (
 )
 
 // An engine stops callers at their requests and lets them go on. While the scheduler runs, every
-// caller is stopped, so that it sees a state of rest.
+// caller is stopped, so that it sees a state of rest. The scheduler holds the world's mutex, and
+// so do callers when they come to a stop; engines give it up while others run.
 type engine interface {
 	begin(w *world, c *caller)   // lets the caller live until its first request
-	stop(w *world, r *request)   // called by the caller; the mutex is held
+	stop(w *world, r *request)   // called by the caller
 	resume(w *world, r *request) // r has its reply
 	kill(w *world, p *process)   // nothing of the process ever runs again
 	rest(w *world)               // returns when every caller is stopped
@@ -22,15 +24,25 @@ type engine interface {
 // await puts the request where the scheduler finds it, in an order that does not depend on chance.
 func (w *world) await(r *request) {
 	i, _ := slices.BinarySearchFunc(w.pending, r, func(p, r *request) int {
-		if p.caller != r.caller {
-			return p.caller.index - r.caller.index
+		beat := 0
+		switch {
+		case r.beat && !p.beat:
+			beat = -1
+		case p.beat && !r.beat:
+			beat = 1
 		}
-		if p.beat == r.beat || r.beat {
-			return -1
-		}
-		return 1
+		return cmp.Or(p.caller.index-r.caller.index, beat, p.key-r.key, -1)
 	})
 	w.pending = slices.Insert(w.pending, i, r)
+}
+
+// sendLate keeps a copy of the request for later, in an order that does not depend on chance.
+func (w *world) sendLate(r *request) {
+	late := *r
+	i, _ := slices.BinarySearchFunc(w.late, &late, func(a, b *request) int {
+		return cmp.Or(a.caller.index-b.caller.index, int(a.verb)-int(b.verb), a.key-b.key, -1)
+	})
+	w.late = slices.Insert(w.late, i, &late)
 }
 
 func (w *world) drop(r *request) {
@@ -62,19 +74,21 @@ func newCoroutine() *coroutine {
 	return co
 }
 
-func (e *coroutines) begin(_ *world, c *caller) {
+func (e *coroutines) begin(w *world, c *caller) {
 	if len(e.idle) == 0 {
 		e.idle = append(e.idle, newCoroutine())
 	}
 	last := len(e.idle) - 1
 	c.routine, e.idle = e.idle[last], e.idle[:last]
 	c.routine.c = c
-	e.run(c.routine)
+	e.run(w, c.routine)
 }
 
 // run lets the caller go on until it is stopped or has ended.
-func (e *coroutines) run(co *coroutine) {
+func (e *coroutines) run(w *world, co *coroutine) {
+	w.mu.Unlock()
 	co.next()
+	w.mu.Lock()
 	if co.c == nil {
 		e.idle = append(e.idle, co)
 	}
@@ -92,7 +106,7 @@ func (e *coroutines) stop(w *world, r *request) {
 
 func (e *coroutines) resume(w *world, r *request) {
 	w.drop(r)
-	e.run(r.caller.routine)
+	e.run(w, r.caller.routine)
 }
 
 // rest lets those go on whose context has ended.
@@ -100,7 +114,7 @@ func (e *coroutines) rest(w *world) {
 	for _, r := range slices.Clone(w.pending) {
 		if r.ctx.Err() != nil {
 			w.abandon(r)
-			e.run(r.caller.routine)
+			e.run(w, r.caller.routine)
 		}
 	}
 }
@@ -111,7 +125,7 @@ func (e *coroutines) kill(w *world, p *process) {
 	for _, c := range p.callers {
 		w.pending = slices.DeleteFunc(w.pending, func(r *request) bool { return r.caller == c })
 		if c.routine != nil {
-			e.run(c.routine)
+			e.run(w, c.routine)
 		}
 	}
 }
@@ -129,9 +143,9 @@ func (e *coroutines) end() {
 // scheduler goes on when all of them are blocked.
 type goroutines struct{}
 
-func (goroutines) begin(_ *world, c *caller) {
+func (e goroutines) begin(w *world, c *caller) {
 	go c.live()
-	synctest.Wait()
+	e.rest(w)
 }
 
 func (goroutines) stop(w *world, r *request) {
@@ -155,9 +169,9 @@ func (w *world) abandon(r *request) {
 	default:
 	}
 	w.drop(r)
-	if r.verb.isStores() && len(w.late) < w.sc.limits.late {
-		late := *r
-		w.late = append(w.late, &late)
+	w.disconnect(r.caller.process)
+	if r.verb.isStores() && w.sc.limits.late > 0 {
+		w.sendLate(r)
 	}
 	r.err = r.ctx.Err()
 	if a := r.caller.current(r.key); a != nil {
@@ -165,20 +179,21 @@ func (w *world) abandon(r *request) {
 	}
 }
 
-func (goroutines) resume(w *world, r *request) {
-	w.mu.Lock()
+func (e goroutines) resume(w *world, r *request) {
 	w.drop(r)
 	close(r.replied)
-	w.mu.Unlock()
-	synctest.Wait()
+	e.rest(w)
 }
 
-func (goroutines) rest(*world) { synctest.Wait() }
+func (goroutines) rest(w *world) {
+	w.mu.Unlock()
+	synctest.Wait()
+	w.mu.Lock()
+}
 
 func (goroutines) end() {}
 
-func (goroutines) kill(w *world, p *process) {
-	w.mu.Lock()
+func (e goroutines) kill(w *world, p *process) {
 	p.dead = true
 	for _, c := range p.callers {
 		for _, r := range slices.Clone(w.pending) {
@@ -190,6 +205,5 @@ func (goroutines) kill(w *world, p *process) {
 		}
 		c.cancel()
 	}
-	w.mu.Unlock()
-	synctest.Wait()
+	e.rest(w)
 }

@@ -16,7 +16,8 @@ func explain(t *testing.T, sc *scenario, e engine, choose chooser) string {
 		w.log = &log
 		w.run(choose)
 		if w.violation != nil {
-			log.WriteString("  " + w.violation.String() + "\n")
+			w.logf("%v", w.violation)
+			w.flush()
 		}
 	})
 	return log.String()

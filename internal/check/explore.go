@@ -52,6 +52,9 @@ const perBubble = 2000
 // explore goes through all histories of the scenario, or up to the first violation.
 func explore(t *testing.T, sc *scenario, e engine, misfortunes int) *exploration {
 	x := &exploration{sc: sc.withDefaults(), engine: e}
+	if most := sc.limits.misfortunes; most > 0 {
+		misfortunes = min(misfortunes, most)
+	}
 	x.sc.limits.misfortunes = misfortunes
 	x.search(t)
 	return x

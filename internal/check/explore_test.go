@@ -13,7 +13,7 @@ func TestMemoryChangesNothing(t *testing.T) {
 		for _, sc := range s.policies() {
 			t.Run(sc.name, func(t *testing.T) {
 				t.Parallel()
-				quick := explore(t, sc, s.in(), 1)
+				quick := explored(t, s, sc, repeated)
 				if quick.histories > uint64(naively) {
 					t.Skipf("%d histories are too many to go through one by one", quick.histories)
 				}
@@ -39,11 +39,11 @@ func TestEnginesAgree(t *testing.T) {
 		for _, sc := range s.policies() {
 			t.Run(sc.name, func(t *testing.T) {
 				t.Parallel()
-				a := explore(t, sc, inCoroutines(), 1)
-				if a.runs > alsoInGoroutines {
+				a := explored(t, s, sc, repeated)
+				if a.runs > otherwise {
 					t.Skipf("%d runs are too many for goroutines", a.runs)
 				}
-				b := explore(t, sc, inGoroutines(), 1)
+				b := explore(t, sc, inGoroutines(), repeated)
 				if a.histories != b.histories || a.sum() != b.sum() {
 					t.Errorf("coroutines found %d histories through %d states, goroutines %d through %d",
 						a.histories, a.states, b.histories, b.states)
@@ -60,8 +60,8 @@ func TestClocksDoNotMatter(t *testing.T) {
 		for _, sc := range s.policies() {
 			t.Run(sc.name, func(t *testing.T) {
 				t.Parallel()
-				right := explore(t, sc, s.in(), 1)
-				if right.runs > alsoInGoroutines {
+				right := explored(t, s, sc, repeated)
+				if right.runs > otherwise {
 					t.Skipf("%d runs are too many to do again", right.runs)
 				}
 				late := &exploration{sc: right.sc, engine: s.in(), skew: time.Hour}

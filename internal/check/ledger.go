@@ -10,11 +10,12 @@ import (
 // were asked and what they did to the record, and from nothing that the guard or the store says
 // about itself.
 type ledger struct {
-	key    once.Key
-	policy policy
-	seen   entry // the record as it was left by the last step
-	fence  uint64
-	grants []grant // all attempts, the latest last
+	key     once.Key
+	policy  policy
+	seen    entry // the record as it was left by the last step
+	fence   uint64
+	derived string  // the id that is sent downstream
+	grants  []grant // all attempts, the latest last
 
 	// generation counts how often the operation became absent so that it may rightly happen
 	// again: at the end of the retention, or of Claim.Forget.
@@ -98,7 +99,7 @@ func (w *world) look() {
 		w.note(i, now)
 	}
 	if w.left.expiries == w.sc.limits.expiries && w.left.retirements == w.sc.limits.retirements &&
-		!w.sc.transactional {
+		!w.sc.transactional && !w.sc.mutant.deaf {
 		w.timely(now)
 	}
 }
@@ -135,6 +136,9 @@ func (w *world) may(l *ledger, a *asking, now instant) {
 	e := &l.seen
 	if e.phase == absent {
 		return
+	}
+	if w.sc.transactional && e.phase == claimed {
+		a.busy = true // whatever is asked for: only the owner's process can read it yet
 	}
 	if !e.fingerprint.Matches(a.fp) {
 		a.differs = true

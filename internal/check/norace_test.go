@@ -3,7 +3,9 @@
 package check
 
 const (
+	defaultSeeds       = 20_000
 	defaultMisfortunes = 2
-	naively            = 20_000 // histories that are gone through one by one
-	alsoInGoroutines   = 5_000  // runs that are repeated in another way
+	repeated           = 1
+	naively            = 20_000 // the most histories that are gone through one by one
+	otherwise          = 5_000  // the most runs that are repeated in another way
 )

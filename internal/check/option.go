@@ -19,27 +19,29 @@ type option struct {
 type kind uint8
 
 const (
-	begin   kind = iota // a caller takes its first step
-	grants              // a request is served, and its caller goes on
-	lose                // a verb is carried out, but its reply is lost
-	fail                // a verb is not carried out, and its caller does not know
-	delay               // the same, but the verb will be carried out later
-	deliver             // it is carried out now
-	crash               // the caller's process crashes
-	hangUp              // the caller's context is cancelled
-	expire              // a lease ends by the store's clock, for callers all of which were asleep
-	retire              // a retention ends, or the time after which a record in doubt is forgotten
-	beat                // an owner's lease is renewed
-	resolve             // an operator completes what is in doubt
-	dismiss             // an operator releases what is in doubt, rightly
-	cut                 // the store loses what is not durable
-	pass                // time passes by every clock
+	begin    kind = iota // a caller takes its first step
+	grants               // a request is served, and its caller goes on
+	lose                 // a verb is carried out, but its reply is lost
+	fail                 // a verb is not carried out, and its caller does not know
+	delay                // the same, but the verb will be carried out later
+	deliver              // it is carried out now
+	crash                // the caller's process crashes
+	hangUp               // the caller's context is cancelled
+	expire               // a lease ends by the store's clock, for callers all of which were asleep
+	retire               // a retention ends, or the time after which a record in doubt is forgotten
+	beat                 // an owner's lease is renewed
+	resolve              // an operator completes what is in doubt
+	dismiss              // an operator releases what is in doubt, rightly
+	blackout             // the store loses what is not durable
+	part                 // a process is cut off from the store
+	join                 // and is so no more
+	pass                 // time passes by every clock
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"begin", "serve", "lose", "fail", "delay", "deliver", "crash", "hang up", "expire", "retire",
-	"beat", "resolve", "dismiss", "power cut", "pass",
+	"beat", "resolve", "dismiss", "power cut", "part", "join", "pass",
 }
 
 // options returns everything that can happen next.
@@ -75,6 +77,8 @@ func (w *world) options(opts []option) []option {
 func (w *world) replies(opts []option, r *request) []option {
 	c, left := r.caller, &w.left
 	switch {
+	case c.process.cut && r.verb.isStores():
+		return opts
 	case r.verb == effect:
 		for i, e := range w.sc.endings {
 			if i > 0 && left.endings == 0 {
@@ -114,7 +118,7 @@ func (w *world) interventions(opts []option, now instant) []option {
 		if left.renewals > 0 && holder != nil && l.seen.ends < now.plus(lease) {
 			opts = append(opts, option{kind: beat, caller: holder, n: i})
 		}
-		if left.allow(left.operators) && l.seen.state(now) == once.InDoubt {
+		if left.allow(left.operators) && l.policy != locks && l.seen.state(now) == once.InDoubt {
 			opts = append(opts, option{kind: resolve, n: i})
 			if holder == nil && l.effects(l.generation) == 0 {
 				opts = append(opts, option{kind: dismiss, n: i})
@@ -122,9 +126,17 @@ func (w *world) interventions(opts []option, now instant) []option {
 		}
 	}
 	if left.allow(left.powerCuts) && !slices.Equal(w.entries, w.durable) {
-		opts = append(opts, option{kind: cut})
+		opts = append(opts, option{kind: blackout})
 	}
-	if left.passes > 0 {
+	for _, p := range w.processes {
+		switch {
+		case p.cut:
+			opts = append(opts, option{kind: join, caller: p.callers[0]})
+		case left.allow(left.partings) && p.lives():
+			opts = append(opts, option{kind: part, caller: p.callers[0]})
+		}
+	}
+	if left.passes > 0 && slices.ContainsFunc(w.callers, (*caller).alive) {
 		for i := range w.sc.passages {
 			opts = append(opts, option{kind: pass, n: i})
 		}

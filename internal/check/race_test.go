@@ -3,9 +3,11 @@
 package check
 
 // The race detector makes a run ten to twenty times slower, and callers in coroutines have no
-// races: the depth is proved by builds without it.
+// races: it is builds without it that go deep.
 const (
+	defaultSeeds       = 1_000
 	defaultMisfortunes = 1
+	repeated           = 0 // misfortunes in the searches that are made in several ways
 	naively            = 500
-	alsoInGoroutines   = 300
+	otherwise          = 500
 )

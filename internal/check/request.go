@@ -63,14 +63,12 @@ const (
 	nothing          // fails before its effect, and says so with NoEffect
 	unclear          // fails after its effect, with an error that says nothing
 	panics           // after its effect
-	exits            // ends its goroutine, after its effect
 	giveUp           // fails before its effect, with an error that says nothing
 	rollsBack        // the transaction in which it ran is rolled back
 )
 
 var endingNames = [...]string{
-	"succeeds", "fails finally", "has no effect", "ends unclear", "panics", "exits", "gives up",
-	"rolls back",
+	"succeeds", "fails finally", "has no effect", "ends unclear", "panics", "gives up", "rolls back",
 }
 
 func (e ending) String() string { return endingNames[e] }

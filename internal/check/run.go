@@ -14,9 +14,13 @@ type chooser func(w *world, opts []option) int
 
 // run lets a history happen, until nothing more can. It reports whether it was not broken off.
 func (w *world) run(choose chooser) (complete bool) {
+	w.mu.Lock()
 	defer w.close()
 	var buf [32]option
 	for w.violation == nil {
+		if w.sc.timed {
+			w.elapse(1) // no two steps happen at the same time, nor do the timers that they set
+		}
 		opts := w.options(buf[:0])
 		if len(opts) == 0 {
 			w.epilogue()
@@ -36,6 +40,8 @@ func (w *world) close() {
 	for _, p := range w.processes {
 		w.engine.kill(w, p)
 	}
+	w.flush()
+	w.mu.Unlock()
 }
 
 // epilogue checks what must be so in the end: once everybody has gone and every lease is over,
@@ -83,16 +89,18 @@ func (w *world) uneventful() {
 // inquire lets a new caller ask for the operation.
 func (w *world) inquire(key int) {
 	c := w.addCaller(len(w.callers), len(w.processes))
-	l := &w.ledgers[key]
-	a := w.asks(c, key, l.seen.fingerprint)
-	v, err := c.process.do(c.ctx, l.key, a.fp, func(ctx context.Context, t turn) (string, error) {
+	k, fp := w.keys[key], w.ledgers[key].seen.fingerprint
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	a := w.asks(c, k, fp)
+	v, err := c.process.do(c.ctx, k, fp, func(ctx context.Context, t turn) (string, error) {
 		w.begins(ctx, c, a, t)
-		defer a.returns()
+		defer w.returns(a)
 		return c.operate(ctx, a)
 	})
 	w.told(c, a, v, err)
 	if errors.Is(err, once.ErrInFlight) {
-		w.violate(10, "a lease after all had ended, %v is in flight", l)
+		w.violate(10, "a lease after all had ended, operation %q is in flight", k.ID)
 	}
 }
 

@@ -2,7 +2,6 @@ package check
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/oncehq/once"
@@ -32,6 +31,12 @@ type scenario struct {
 	// timed says that pauses take time, and that callers keep their guard from call to call.
 	timed bool
 
+	// rate is how fast the store's clock is by those of the clients. Defaults to as fast.
+	rate float64
+
+	cache  int64 // Config.CacheBytes
+	waiter bool  // the store is a [once.Waiter]
+
 	// passages are for how long time may pass at once. Defaults to a third of a lease, after
 	// which it is renewed, and to a whole one.
 	passages []time.Duration
@@ -46,13 +51,15 @@ type scenario struct {
 // A call is one request for an operation.
 type call struct {
 	key   once.Key
-	body  byte     // what is asked for: other bytes have other fingerprints; zero has none
-	steps []string // within the operation, before its effect
-	lock  bool     // asks for a lock rather than for an operation
+	body  byte          // what is asked for: other bytes have other fingerprints; zero has none
+	steps []string      // within the operation, before its effect
+	lock  bool          // asks for a lock rather than for an operation
+	works time.Duration // before the effect; only in a bubble
+	heeds bool          // the end of the context while it works
 }
 
 func (c call) fingerprint() once.Fingerprint {
-	if c.body == 0 {
+	if c.body == 0 || c.lock {
 		return once.Fingerprint{}
 	}
 	return once.FingerprintOf([]byte{c.body})
@@ -70,6 +77,7 @@ type limits struct {
 	retirements int // the store's clock moves to the end of a retention, or of Claim.Forget
 	hangUps     int // a caller's context is cancelled
 	operators   int // somebody resolves an operation in doubt
+	partings    int // a process is cut off from the store for some time
 	powerCuts   int // the store forgets what it has not made durable
 
 	endings  int // an operation ends in another than the first of its ways
@@ -82,6 +90,8 @@ func (l *limits) allow(n int) bool { return n > 0 && l.misfortunes > 0 }
 
 // spend takes note of a misfortune.
 func (l *limits) spend(n *int) { *n--; l.misfortunes-- }
+
+const unlimited = 1 << 30
 
 const (
 	lease = time.Hour // of every claim
@@ -117,7 +127,7 @@ func (sc *scenario) keys() []once.Key {
 	var keys []once.Key
 	for _, calls := range sc.calls {
 		for _, c := range calls {
-			if !slices.Contains(keys, c.key) {
+			if !c.lock && !slices.Contains(keys, c.key) {
 				keys = append(keys, c.key)
 			}
 		}
@@ -126,12 +136,8 @@ func (sc *scenario) keys() []once.Key {
 }
 
 func (sc *scenario) policyOf(k once.Key) policy {
-	for _, calls := range sc.calls {
-		for _, c := range calls {
-			if c.key == k && c.lock {
-				return locks
-			}
-		}
+	if isLock(k) {
+		return locks
 	}
 	if sc.transactional {
 		return tx
@@ -141,6 +147,3 @@ func (sc *scenario) policyOf(k once.Key) policy {
 	}
 	return rerun
 }
-
-// isStep reports whether the key is that of a step.
-func isStep(k once.Key) bool { return strings.HasSuffix(k.Scope, "\x00step") }

@@ -30,27 +30,27 @@ func studies() []study {
 	return []study{{
 		scenario: scenario{
 			name: "two callers, two operations", calls: alike(2, call{key: opA}, call{key: opB}), alike: true,
-			limits: limits{faults: 3, crashes: 2, expiries: 3},
+			limits: limits{faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
 		both: true, in: inCoroutines,
 	}, {
 		scenario: scenario{
 			name: "three callers, one operation", calls: alike(3, call{key: opA}), alike: true,
-			limits: limits{faults: 3, crashes: 2, expiries: 3},
+			limits: limits{faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
 		both: true, in: inCoroutines,
 	}, {
 		scenario: scenario{
 			name: "every ending", calls: alike(2, call{key: opA}), alike: true,
 			endings: []ending{succeeds, fails, nothing, unclear, panics, giveUp, rollsBack},
-			limits:  limits{endings: 2, faults: 3, crashes: 2, expiries: 3},
+			limits:  limits{endings: 2, faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
 		both: true, in: inCoroutines,
 	}, {
 		scenario: scenario{
 			name:   "other requests, other scopes",
 			calls:  [][]call{{{key: opA, body: 1}}, {{key: opA, body: 2}}, {{key: othersA, body: 1}}},
-			limits: limits{faults: 3, crashes: 2, expiries: 3},
+			limits: limits{faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
 		both: true, in: inCoroutines,
 	}, {
@@ -94,7 +94,7 @@ func studies() []study {
 	}, {
 		scenario: scenario{
 			name: "two processes", calls: alike(3, call{key: opA}), process: []int{0, 0, 1}, wait: day,
-			limits: limits{faults: 3, expiries: 3},
+			limits: limits{misfortunes: 1, faults: 1, expiries: 1, crashes: 1},
 		},
 		both: true, in: inGoroutines,
 	}, {

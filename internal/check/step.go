@@ -11,6 +11,7 @@ func (w *world) take(o option) {
 	if w.log != nil {
 		w.logf("%v", o)
 	}
+	w.taken[o.kind]++
 	switch o.kind {
 	case begin:
 		o.caller.started = true
@@ -34,10 +35,17 @@ func (w *world) take(o option) {
 	case pass:
 		w.left.passes--
 		w.elapse(w.sc.passages[o.n])
+	case part:
+		w.left.spend(&w.left.partings)
+		o.caller.process.cut = true
+	case join:
+		o.caller.process.cut = false
 	default:
 		w.intervene(o)
 	}
 	w.look()
+	w.wake()
+	w.flush()
 }
 
 // reply serves a request, or has something happen to it, and lets the caller go on.
@@ -57,8 +65,7 @@ func (w *world) reply(o option) {
 		w.left.spend(&w.left.faults)
 	case delay:
 		w.left.spend(&w.left.late)
-		late := *r
-		w.late = append(w.late, &late)
+		w.sendLate(r)
 	}
 	if o.kind != grants {
 		w.disconnect(r.caller.process)
@@ -88,7 +95,7 @@ func (w *world) intervene(o option) {
 		w.left.spend(&w.left.retirements)
 		w.move(w.nextEnd(now))
 		return
-	case cut:
+	case blackout:
 		w.left.spend(&w.left.powerCuts)
 		copy(w.entries, w.durable)
 		w.touched = -1
@@ -113,6 +120,8 @@ func (w *world) elapse(d time.Duration) {
 	for _, p := range w.processes {
 		p.trace.add(uint64(d))
 	}
+	w.mu.Unlock()
 	time.Sleep(d)
+	w.mu.Lock()
 	w.engine.rest(w)
 }

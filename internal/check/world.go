@@ -33,16 +33,20 @@ type world struct {
 	mu      sync.Mutex // guards the rest while several callers run
 	pending []*request // of callers that are stopped, in the order of their numbers
 	owners  owners
-	direct  bool // requests are served at once: nothing goes wrong any more
-	touched int  // the key of the latest verb, or -1
-	touches int  // how often a record or the clock has changed
+	direct  bool          // requests are served at once: nothing goes wrong any more
+	touched int           // the key of the latest verb, or -1
+	changed chan struct{} // closed after touches has grown; nil while nobody waits
+	woken   int           // what touches was then
+	touches int           // how often a record or the clock has changed
 	left    limits
 
 	ledgers   []ledger
 	proven    bool // this step was checked in an earlier run
 	looked    [len(invariants)]int
+	taken     [kinds]int
 	violation *violation
 	log       *strings.Builder // or nil
+	said      []string         // and what is not yet in it
 }
 
 func newWorld(sc *scenario, e engine) *world {
@@ -53,7 +57,7 @@ func newWorld(sc *scenario, e engine) *world {
 		w.verbs = transactions()
 	}
 	if sc.mutant.verbs != nil {
-		sc.mutant.verbs(&w.verbs)
+		sc.mutant.verbs(w, &w.verbs)
 	}
 	for _, k := range sc.keys() {
 		w.index(k)
@@ -79,16 +83,25 @@ func (w *world) addCaller(i, p int) *caller {
 
 func (w *world) newProcess() *process {
 	p := &process{}
+	p.boot(w)
+	return p
+}
+
+// boot gives the process a guard and a connection to the store.
+func (p *process) boot(w *world) {
 	var store once.Store = handle{w}
+	if w.sc.waiter {
+		store = waiter{handle{w}}
+	}
 	if w.sc.mutant.store != nil {
-		store = w.sc.mutant.store(handle{w})
+		store = w.sc.mutant.store(store)
 	}
 	if w.sc.mutant.guard != nil {
-		p.do = w.sc.mutant.guard(w.sc, store)
-		return p
+		p.do = w.sc.mutant.guard(w, store)
+		return
 	}
-	p.do = guarded(w.newGuard(store))
-	return p
+	g := w.newGuard(store)
+	p.do, p.lock = guarded(g), locked(g)
 }
 
 func (w *world) newGuard(store once.Store) *once.Guard {
@@ -98,6 +111,7 @@ func (w *world) newGuard(store once.Store) *once.Guard {
 		Lease:                 lease,
 		Retention:             w.sc.retention,
 		Wait:                  w.sc.wait,
+		CacheBytes:            w.sc.cache,
 		Codec:                 text{},
 		Pause:                 w.pause,
 		DangerouslyTrustStore: true,
@@ -127,6 +141,13 @@ func (w *world) index(k once.Key) int {
 	return len(w.keys) - 1
 }
 
+// number is index for callers.
+func (w *world) number(k once.Key) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.index(k)
+}
+
 // slot returns the entry in which the store keeps the key's record.
 func (w *world) slot(key int) int {
 	if w.sc.mutant.slot != nil {
@@ -136,7 +157,13 @@ func (w *world) slot(key int) int {
 }
 
 // clock returns the store's time.
-func (w *world) clock() instant { return w.set.plus(time.Since(w.setAt)) }
+func (w *world) clock() instant {
+	d := time.Since(w.setAt)
+	if w.sc.rate != 0 {
+		d = time.Duration(float64(d) * w.sc.rate)
+	}
+	return w.set.plus(d)
+}
 
 // move moves the store's clock forward, and nobody else's.
 func (w *world) move(to instant) {
@@ -166,6 +193,9 @@ func (w *world) ask(ctx context.Context, r *request) {
 	default:
 		if r.verb == claim {
 			w.owners.name(r.owner, c)
+			if a := c.current(r.key); a != nil && w.broken(7, r.claim.Fingerprint == a.fp) {
+				w.violate(7, "the claim of %v does not say what it asks for", c)
+			}
 		}
 		if !r.beat {
 			c.last = r.key
@@ -226,8 +256,27 @@ func (w *world) serve(r *request) {
 	}
 }
 
+// wake tells those who wait in the store that something has changed.
+func (w *world) wake() {
+	if w.changed != nil && w.touches != w.woken {
+		w.woken = w.touches
+		close(w.changed)
+		w.changed = nil
+		w.engine.rest(w)
+	}
+}
+
 func (w *world) logf(format string, args ...any) {
 	if w.log != nil {
-		fmt.Fprintf(w.log, "  "+format+"\n", args...)
+		w.said = append(w.said, fmt.Sprintf("  "+format+"\n", args...))
+	}
+}
+
+// flush writes the log of a step down. What several callers were told in it comes in no order.
+func (w *world) flush() {
+	if len(w.said) > 0 {
+		slices.Sort(w.said[1:])
+		w.log.WriteString(strings.Join(w.said, ""))
+		w.said = w.said[:0]
 	}
 }
