@@ -51,3 +51,8 @@ func listens(t *testing.T, addr string) {
 	}
 	c.Close()
 }
+
+func TestPgBouncerListens(t *testing.T) {
+	t.Parallel()
+	listens(t, servers.PgBouncer(t, servers.Postgres(t)).Addr)
+}

@@ -3,6 +3,7 @@ package oncepg
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +18,9 @@ const (
 	DefaultLockWait = 2 * time.Second
 	DefaultIdle     = time.Minute
 
-	// DefaultMaxConns bounds the connections of a transactional store's own pool, if its DSN does
-	// not, with pool_max_conns.
+	// DefaultMaxConns bounds the connections of a store's own pool, if its DSN does not, with
+	// pool_max_conns. A transactional store needs one for each operation at a time. Others use
+	// three or four, unless some are being given up.
 	DefaultMaxConns = 32
 )
 
@@ -132,6 +134,9 @@ func (cfg Config) poolConfig() (*pgxpool.Config, error) {
 	if err != nil {
 		// The text of pgx's error leaves out the password.
 		return nil, fmt.Errorf("oncepg: config: DSN is not understood; use postgres://user@host/database: %w", err)
+	}
+	if !strings.Contains(cfg.DSN, "pool_max_conns") {
+		pc.MaxConns = DefaultMaxConns
 	}
 	if cfg.Pooler {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec

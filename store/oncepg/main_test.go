@@ -1,8 +1,7 @@
 package oncepg_test
 
 import (
-	"context"
-	"fmt"
+	"flag"
 	"os"
 	"strings"
 	"sync"
@@ -22,6 +21,12 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if work := os.Getenv("ONCEPG_CHILD"); work != "" {
+		os.Exit(child(work))
+	}
+	os.Setenv("TMPDIR", servers.Memory())
+	flag.Parse()
+	flag.Set("test.parallel", "12") // most of the time they wait
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.Close()
@@ -111,9 +116,6 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		}
 	}
 }
-
-var _ = fmt.Sprint
-var _ = context.Background
 
 // openTransactional is open for a transactional store.
 func openTransactional(t testing.TB, cfg oncepg.Config) *oncepg.Transactional {

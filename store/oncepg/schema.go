@@ -44,11 +44,19 @@ func step(v int, schema string) string {
 	if err != nil {
 		panic(err) // the files are part of the program
 	}
-	name := pgx.Identifier{schema}.Sanitize()
+	name := quoted(schema)
 	return strings.NewReplacer(
 		"SCHEMA IF NOT EXISTS once;", "SCHEMA IF NOT EXISTS "+name+";",
 		" once.", " "+name+".",
 	).Replace(string(text))
+}
+
+// quoted returns the schema's name for SQL.
+func quoted(schema string) string {
+	if schema == DefaultSchema {
+		return schema // for those who read it
+	}
+	return pgx.Identifier{schema}.Sanitize()
 }
 
 // Migrate brings the schema to the version that this package needs, and does nothing if it is

@@ -2,8 +2,6 @@ package oncepg
 
 import (
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // States of a row.
@@ -45,7 +43,7 @@ const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, out
 // told notifies those who wait for the turn with this fence to end, if there are any. A commit
 // with a notification in it holds a lock that all such commits of the database share until it is
 // on disk; so it is sent only if somebody asked for it.
-const told = `CASE WHEN awaited = {turn} THEN pg_notify('{channel}', encode(sha256(scope || id), 'hex')) IS NULL END`
+const told = `CASE WHEN awaited = {turn} THEN pg_notify({channel}, encode(sha256(scope || id), 'hex')) IS NULL END`
 
 // alive is the condition that a row with this key is not absent.
 const alive = `scope = $1 AND id = $2 AND state <> 0 AND expires > clock_timestamp()`
@@ -55,16 +53,14 @@ const owned = `scope = $1 AND id = $2 AND owner = $3 AND state = 1
 	AND expires > clock_timestamp()`
 
 func newStatements(schema string) statements {
-	name := pgx.Identifier{schema}.Sanitize()
-	quoted := strings.ReplaceAll(name, "'", "''")
+	name := quoted(schema)
 	parts := strings.NewReplacer("{seen}", seen, "{alive}", alive, "{owned}", owned, "{free}", free)
 	tell := func(turn string) string {
-		channel := strings.ReplaceAll(channel(schema), "'", "''")
-		return strings.NewReplacer("{turn}", turn, "{channel}", channel).Replace(told)
+		return strings.NewReplacer("{turn}", turn, "{channel}", literal(channel(schema))).Replace(told)
 	}
 	words := strings.NewReplacer(
 		"{records}", name+".records",
-		"{fence}", "nextval('"+quoted+".fence')",
+		"{fence}", "nextval("+literal(name+".fence")+")",
 		"{told}", tell("fence"), "{told of $6}", tell("$6::bigint"), "{told of $7}", tell("$7::bigint"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
@@ -81,6 +77,9 @@ func newStatements(schema string) statements {
 		txInsert:  of(txInsert), txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
 	}
 }
+
+// literal returns a string for SQL. It has no backslash with a special meaning in front.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // claim wins an absent operation or reads what stands in its way, in one round trip. A replay
 // writes nothing, takes no lock and draws no fence: the part that writes is not even begun if

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,9 +51,6 @@ func OpenTransactional(ctx context.Context, cfg Config) (*Transactional, error) 
 	cfg = cfg.withDefaults()
 	ts := timeouts{cfg.LockWait, cfg.Idle, cfg.Pool != nil || cfg.Pooler}
 	s, err := open(ctx, cfg, ts, func(pc *pgxpool.Config) {
-		if !strings.Contains(cfg.DSN, "pool_max_conns") {
-			pc.MaxConns = DefaultMaxConns
-		}
 		if !ts.each {
 			pc.AfterConnect = ts.session
 		}

@@ -22,7 +22,10 @@ type txKey struct{}
 // or LargeObjects, is not watched over.
 func Tx(ctx context.Context) (pgx.Tx, bool) {
 	tx, ok := ctx.Value(txKey{}).(*transaction)
-	return tx, ok
+	if !ok {
+		return nil, false
+	}
+	return tx, true
 }
 
 // Bind implements [once.Binder]: [Tx] finds the transaction in the context.

@@ -140,13 +140,6 @@ func remaining(ends, now int64) time.Duration {
 	return time.Duration(ends-now) * time.Microsecond
 }
 
-// appendOutcome appends the part of a record from its type on.
-func appendOutcome(b []byte, out once.Outcome) []byte {
-	b = append(b, byte(len(out.Type)))
-	b = append(b, out.Type...)
-	return append(b, out.Data...)
-}
-
 // keyName returns the name of the record's key in Redis. The length of the scope keeps keys
 // apart, whatever bytes they have.
 //

@@ -128,10 +128,9 @@ func (s *Store) Complete(
 	if retention > 0 {
 		ttl = millis(retention)
 	}
-	rest := appendOutcome(make([]byte, 0, 1+len(out.Type)+len(out.Data)), out)
 	name, sent := s.name(k), time.Now()
 	reply, err := s.runReplicated(ctx, s.scripts.complete, name,
-		ownerArg(o), state, rueidis.BinaryString(rest), strconv.FormatInt(ttl, 10))
+		ownerArg(o), state, strconv.FormatInt(ttl, 10), typeArg(out.Type), rueidis.BinaryString(out.Data))
 	if n, _ := reply.ToInt64(); n == 1 && err == nil && retention > 0 {
 		s.seen.note(name, o, sent, retention)
 	}
@@ -180,5 +179,8 @@ func (s *Store) owned(reply rueidis.RedisMessage, err error) error {
 }
 
 func (s *Store) name(k once.Key) string { return keyName(s.cfg.Prefix, k) }
+
+// typeArg returns the part of a record that tells the type. What follows is the data.
+func typeArg(mediaType string) string { return string([]byte{byte(len(mediaType))}) + mediaType }
 
 func ownerArg(o once.Owner) string { return string(o[:]) }

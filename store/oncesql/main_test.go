@@ -1,6 +1,7 @@
 package oncesql_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,6 +23,9 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	os.Setenv("TMPDIR", servers.Memory())
+	flag.Parse()
+	flag.Set("test.parallel", "12") // most of the time they wait
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.Close()
