@@ -1,5 +1,7 @@
 package oncedisk
 
+import "runtime"
+
 // run is the committer: the one goroutine that writes to the log.
 func (l *log) run() {
 	defer close(l.stopped)
@@ -12,6 +14,9 @@ func (l *log) run() {
 		b.buf = nil
 		close(b.done)
 		l.recycle(buf)
+		// Most of those who were waiting have something to append at once. If they come first,
+		// one flush serves them all, and not every other flush a half of them.
+		runtime.Gosched()
 		if b.err == nil && !b.last {
 			l.mark(b)
 		}

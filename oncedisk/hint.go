@@ -73,7 +73,8 @@ type hint struct {
 	gone    int64
 	first   uint64
 	expires [tallySpans]int64
-	refs    []ref
+	refs    []ref  // when it is to be written
+	raw     []byte // refs as they were read
 }
 
 func hintName(number uint64) string {
@@ -154,18 +155,25 @@ func decodeHint(b []byte, seg *segment) *hint {
 		end: int64(le.Uint64(b[24:])), latest: instant(le.Uint64(b[32:])), stamp: le.Uint64(b[40:]),
 		held: int64(le.Uint64(b[48:])), until: int64(le.Uint64(b[56:])),
 		gone: int64(le.Uint64(b[64:])), first: le.Uint64(b[72:]),
-		refs: make([]ref, le.Uint32(b[12:])),
+		raw: b[hintHeader : len(b)-4],
 	}
 	for i := range h.expires {
 		h.expires[i] = int64(le.Uint64(b[80+8*i:]))
 	}
-	b = b[hintHeader : len(b)-4]
-	for i := range h.refs {
-		v := le.Uint32(b[8:])
-		h.refs[i] = ref{hash: le.Uint64(b), place: v>>2<<3 | v&3<<1}
-		b = b[hintRef:]
-	}
 	return h
+}
+
+// each calls f with the refs of a hint that was read.
+func (h *hint) each(f func(*ref) error) error {
+	var r ref
+	for b := h.raw; len(b) >= hintRef; b = b[hintRef:] {
+		v := binary.LittleEndian.Uint32(b[8:])
+		r = ref{hash: binary.LittleEndian.Uint64(b), place: v>>2<<3 | v&3<<1}
+		if err := f(&r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readHint returns the segment's hint, or nil if there is none that is whole.
@@ -208,22 +216,23 @@ func (s *Store) writeHint(seg *segment) error {
 	return nil
 }
 
-// refsOf returns what there is to know of the entries of a sealed segment.
-func (s *Store) refsOf(seg *segment) ([]ref, error) {
+// eachRef calls f with what there is to know of each entry of a sealed segment.
+func (s *Store) eachRef(seg *segment, f func(*ref) error) error {
 	if !seg.hinted.Load() {
-		return seg.refs, nil
+		for i := range seg.refs {
+			if err := f(&seg.refs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	h, err := readHint(s.vol, seg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if h != nil {
-		return h.refs, nil
+		return h.each(f)
 	}
-	var found []ref
-	_, err = s.scanRefs(seg, func(r ref, _ *entry) error {
-		found = append(found, r)
-		return nil
-	})
-	return found, err
+	_, err = s.scanRefs(seg, func(r ref, _ *entry) error { return f(&r) })
+	return err
 }

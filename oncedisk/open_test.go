@@ -233,6 +233,9 @@ func TestHintsSayWhatTheSegmentsSay(t *testing.T) {
 		rescans := 0
 		for _, seg := range hinted.segments.list() {
 			other := scanned.segments.get(seg.number)
+			if !seg.sealed.Load() {
+				continue // each store prepares its own
+			}
 			if got, want := seg.facts(), other.facts(); got != want {
 				t.Errorf("segment %d: by hints %v, by scans %v", seg.number, got, want)
 			}
@@ -240,7 +243,7 @@ func TestHintsSayWhatTheSegmentsSay(t *testing.T) {
 				rescans++
 			}
 		}
-		if rescans > 2 {
+		if rescans > 0 {
 			t.Errorf("%d segments have no hint", rescans)
 		}
 	})

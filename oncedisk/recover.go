@@ -37,6 +37,9 @@ func (s *Store) recover(from origin) error {
 	if err != nil {
 		return err
 	}
+	if err := s.reserve(list); err != nil {
+		return err
+	}
 	r := &replay{store: s, latest: from.latest, stamp: from.stamp}
 	tails, err := r.run(list)
 	if err != nil {
@@ -80,6 +83,31 @@ func (s *Store) openSegments(writable bool) (list []*segment, err error) {
 		list = append(list, seg)
 	}
 	return list, nil
+}
+
+// reserve makes room in the index for what the hints have, so that it need not grow on the way.
+func (s *Store) reserve(list []*segment) error {
+	records := 0
+	for _, seg := range list {
+		f, err := s.vol.Open(hintName(seg.number), false)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		size, err := f.Size()
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		records += int(max(0, min(size, MaxSegmentSize)-hintHeader) / hintRef)
+	}
+	if each := records / shardCount; each > fewHomes {
+		for i := range s.shards {
+			s.shards[i].table.reserve(each * 6 / 5)
+		}
+	}
+	return nil
 }
 
 // replayers is how many segments are read at the same time.

@@ -37,12 +37,7 @@ func (r *replay) load(seg *segment, h *hint) error {
 		seg.expires[i].Store(v)
 	}
 	r.reach(h.latest, h.stamp)
-	for i := range h.refs {
-		if err := r.put(seg, &h.refs[i], 0); err != nil {
-			return err
-		}
-	}
-	return nil
+	return h.each(func(found *ref) error { return r.put(seg, found, 0) })
 }
 
 // scan puts what it finds in the segment into the index.

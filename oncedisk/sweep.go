@@ -154,14 +154,14 @@ func (s *Store) drop(ctx context.Context, seg *segment) (removed int, err error)
 	if err := s.bequeath(ctx, seg); err != nil {
 		return 0, err
 	}
-	refs, err := s.refsOf(seg)
-	if err != nil {
-		return 0, err
-	}
-	for i := range refs {
-		if s.bury(seg, &refs[i]) {
+	err = s.eachRef(seg, func(r *ref) error {
+		if s.bury(seg, r) {
 			removed++
 		}
+		return nil
+	})
+	if err != nil {
+		return removed, err
 	}
 	return removed, s.discard(seg)
 }
