@@ -15,6 +15,7 @@ type Attempt struct {
 	g       *Guard
 	parent  context.Context // the caller's
 	started time.Time
+	asked   Fingerprint // the caller's; the record may have been made without one
 	rec     Record
 	replay  bool
 	bound   context.Context // the operation's: ctx, or what the store made of it

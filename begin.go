@@ -60,7 +60,7 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 		return nil, &KeyError{Key: k, Err: err}
 	}
 	w := waiting{g: g, k: k, until: after(start, terms.wait)}
-	a := &Attempt{g: g, parent: ctx}
+	a := &Attempt{g: g, parent: ctx, asked: fp}
 	if rec, ok := g.cache.get(k); ok {
 		if !fp.Matches(rec.Fingerprint) {
 			return nil, &KeyError{Key: k, Err: ErrMismatch}
@@ -131,7 +131,8 @@ func (g *Guard) claim(a *Attempt, c Claim, sent time.Time) (Record, time.Time, e
 		if err == nil {
 			return rec, sent, nil
 		}
-		if !isUnknown(err) {
+		// ErrLost is no answer to a claim: it is the cause for which the caller's context is done.
+		if !isUnknown(err) && !errors.Is(err, ErrLost) {
 			if unknown && !errors.Is(err, ErrMismatch) {
 				g.disown(a.parent, c)
 			}

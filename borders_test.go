@@ -203,3 +203,41 @@ func TestLockThatAnOperatorCompletedIsRefused(t *testing.T) {
 		t.Error("the lock was taken")
 	}
 }
+
+// A record that was made without a fingerprint says nothing of what its later owner was asked for.
+func TestLateOwnerIsNotGivenTheOutcomeOfAnotherRequest(t *testing.T) {
+	store := new(oncemem.Store)
+	g := newGuard(t, once.Config{Store: store, InDoubt: once.Rerun})
+	other := newGuard(t, once.Config{Store: store, InDoubt: once.Rerun})
+	a, b := once.FingerprintOf([]byte("a")), once.FingerprintOf([]byte("b"))
+	do(g, func(context.Context) (string, error) { return "", errNet })
+	got, err := once.Do(t.Context(), g, key, a, func(ctx context.Context) (string, error) {
+		at, _ := once.FromContext(ctx)
+		if err := store.Forget(ctx, key, at.Owner()); err != nil { // by an operator
+			t.Fatal(err)
+		}
+		return once.Do(context.Background(), other, key, b, result("for b"))
+	})
+	wantErr(t, err, once.ErrLost)
+	if got != "" {
+		t.Errorf("the caller of request a was given %q", got)
+	}
+}
+
+func TestClaimCutShortByTheLossOfItsCallerIsDisowned(t *testing.T) {
+	faults(t, func(t *testing.T, m *meddler, g *once.Guard) {
+		ctx, lose := context.WithCancelCause(t.Context())
+		m.set(nil, func(_ context.Context, verb string) error {
+			if verb == "claim" {
+				lose(once.ErrLost)
+				return context.Cause(ctx) // made all the same
+			}
+			return nil
+		})
+		_, err := once.Do(ctx, g, key, once.Fingerprint{}, mustNotRun(t))
+		wantErr(t, err, once.ErrLost)
+		m.set(nil, nil)
+		got, err := do(g, result("x"))
+		wantResult(t, got, err, "x")
+	})
+}

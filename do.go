@@ -99,7 +99,7 @@ func afterLoss[T any](a *Attempt, err error) (T, error) {
 	ctx := a.callContext(2)
 	defer ctx.end(nil)
 	rec, loadErr := a.g.store.Load(ctx, a.rec.Key)
-	if loadErr != nil || rec.State != Done || !a.rec.Fingerprint.Matches(rec.Fingerprint) {
+	if loadErr != nil || rec.State != Done || !a.asked.Matches(rec.Fingerprint) {
 		return zero, err
 	}
 	return decode[T](a.g, a.rec.Key, rec.Outcome)
