@@ -37,7 +37,11 @@ func (w *world) asks(c *caller, k once.Key, fp once.Fingerprint) *asking {
 	for _, o := range c.process.callers {
 		if b := o.current(key); o != c && b != nil && b.holds != (turn{}) {
 			a.busy = true // a guard need not ask the store what it knows
-			a.differs = a.differs || !b.fp.Matches(fp)
+			recorded := b.fp
+			if g := w.ledgers[key].grant(b.holds.owner); g != nil {
+				recorded = g.fp
+			}
+			a.differs = a.differs || !recorded.Matches(fp)
 		}
 	}
 	return a
@@ -63,7 +67,8 @@ func (w *world) begins(ctx context.Context, c *caller, a *asking, t turn) {
 	}
 	e := &l.seen
 	if w.broken(8, t.number == e.attempt && t.fence == e.fence) {
-		w.violate(8, "%v runs attempt %d with fence %d of %v, which is %v", c, t.number, t.fence, l, w.show(e))
+		w.violate(8, "%v runs attempt %d with fence %d of %v, which is %v",
+			c, t.number, t.fence, l, w.show(e))
 	}
 	if w.broken(7, e.fingerprint.Matches(a.fp)) {
 		w.violate(7, "%v runs %v for another request than is recorded", c, l)
@@ -127,7 +132,8 @@ func (w *world) takesEffect(r *request) {
 		}
 	case rerun:
 		if w.broken(6, g.number <= w.sc.attempts || isStep(l.key)) {
-			w.violate(6, "attempt %d of %v takes effect, only %d are allowed", g.number, l, w.sc.attempts)
+			w.violate(6, "attempt %d of %v takes effect, only %d are allowed",
+				g.number, l, w.sc.attempts)
 		}
 	}
 }
@@ -165,6 +171,10 @@ func (w *world) told(c *caller, a *asking, v string, err error) {
 	l := &w.ledgers[a.key]
 	switch {
 	case errors.Is(err, errPanic), a.ran && a.err != nil && err.Error() == a.err.Error():
+	case a.lock && len(a.may) > 0: // an operator has completed it; it must not be run
+		if w.broken(4, !a.ran) {
+			w.violate(4, "%v is refused %v, which it ran", c, l)
+		}
 	case errors.Is(err, once.ErrMismatch):
 		if w.broken(7, a.differs) {
 			w.violate(7, "%v is told that %v is another request, but it is not", c, l)

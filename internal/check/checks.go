@@ -23,7 +23,7 @@ func (w *world) verdict(r *request, now instant, before, after entry) {
 	}
 	l.seen = after
 	if after != before && !w.proven && !w.sc.mutant.unprobed {
-		w.probe(l, now, r.key)
+		w.probe(l, r, now)
 	}
 }
 
@@ -40,7 +40,8 @@ func (w *world) claimed(l *ledger, r *request, now instant, before, after entry)
 		return
 	case state != 0 && !before.fingerprint.Matches(c.Fingerprint):
 		if w.broken(7, stood && r.err == once.ErrMismatch && r.rec.State == 0) {
-			w.violate(7, "a claim with another fingerprint got %v, %v; the record was %v and is %v", r.rec.State, r.err, w.show(&before), w.show(&after))
+			w.violate(7, "a claim with another fingerprint got %v, %v; the record was %v and is %v",
+				r.rec.State, r.err, w.show(&before), w.show(&after))
 		}
 		return
 	case state == 0:
@@ -59,7 +60,8 @@ func (w *world) claimed(l *ledger, r *request, now instant, before, after entry)
 		}
 	case state == once.Done:
 		if w.broken(1, stood) {
-			w.violate(1, "a claim changed the done record %v to %v", w.show(&before), w.show(&after))
+			w.violate(1, "a claim changed the done record %v to %v",
+				w.show(&before), w.show(&after))
 		}
 	case state == once.InFlight:
 		if w.broken(9, stood) {
@@ -67,7 +69,8 @@ func (w *world) claimed(l *ledger, r *request, now instant, before, after entry)
 		}
 	default:
 		if w.broken(9, stood) {
-			w.violate(9, "a claim took over without asking: %v to %v", w.show(&before), w.show(&after))
+			w.violate(9, "a claim took over without asking: %v to %v",
+				w.show(&before), w.show(&after))
 		}
 	}
 	w.reads(l, r, now, &after)
@@ -78,7 +81,8 @@ func (l *ledger) wins(w *world, r *request, now instant, before, after entry, n 
 	c := &r.claim
 	won := r.err == nil && r.rec.Won(*c) && after.owner == c.Owner && after.phase == claimed
 	if w.broken(10, won) {
-		w.violate(10, "a claim on %v did not win: it got %v, %v", w.show(&before), r.rec.State, r.err)
+		w.violate(10, "a claim on %v did not win: it got %v, %v",
+			w.show(&before), r.rec.State, r.err)
 	}
 	if w.broken(8, after.attempt == n) {
 		w.violate(8, "attempt %d is numbered %d", n, after.attempt)
@@ -91,7 +95,8 @@ func (l *ledger) wins(w *world, r *request, now instant, before, after entry, n 
 		lease = once.Forever
 	}
 	if w.broken(13, after.ends == now.plus(lease)) {
-		w.violate(13, "a lease of %v is over in %v by the store's clock", c.Lease, now.until(after.ends))
+		w.violate(13, "a lease of %v is over in %v by the store's clock",
+			c.Lease, now.until(after.ends))
 	}
 	if w.broken(9, after.forget == c.Forget) {
 		w.violate(9, "the record may be forgotten after %v, not %v", after.forget, c.Forget)
@@ -137,7 +142,8 @@ func (w *world) owned(l *ledger, r *request, now instant, before, after entry) {
 			before.outcome == r.outcome
 		if repeated {
 			if w.broken(12, stood && r.err == nil) {
-				w.violate(12, "a repeated complete got %v, and changed %v to %v", r.err, w.show(&before), w.show(&after))
+				w.violate(12, "a repeated complete got %v, and changed %v to %v",
+					r.err, w.show(&before), w.show(&after))
 			}
 			return
 		}
@@ -147,7 +153,8 @@ func (w *world) owned(l *ledger, r *request, now instant, before, after entry) {
 		}
 		lost := r.err == once.ErrLost || w.sc.transactional && r.err == once.ErrRolledBack
 		if w.broken(invariant, stood && lost) {
-			w.violate(invariant, "a stale owner's %v got %v, and changed %v to %v", r.verb, r.err, w.show(&before), w.show(&after))
+			w.violate(invariant, "a stale owner's %v got %v, and changed %v to %v",
+				r.verb, r.err, w.show(&before), w.show(&after))
 		}
 		return
 	}
@@ -166,7 +173,8 @@ func (w *world) owned(l *ledger, r *request, now instant, before, after entry) {
 	case r.verb == renew:
 		want.ends = now.plus(r.lasting)
 		if w.broken(13, after.ends == want.ends) {
-			w.violate(13, "a lease of %v is over in %v by the store's clock", r.lasting, now.until(after.ends))
+			w.violate(13, "a lease of %v is over in %v by the store's clock",
+				r.lasting, now.until(after.ends))
 		}
 	case r.verb == complete && r.lasting > 0:
 		want.phase, want.outcome, want.ends = done, r.outcome, now.plus(r.lasting)
@@ -183,28 +191,34 @@ func (w *world) owned(l *ledger, r *request, now instant, before, after entry) {
 		want.remove()
 	}
 	if w.broken(8, after.given == want.given) {
-		w.violate(8, "the owner's %v set the fence from %d back to %d", r.verb, want.given, after.given)
+		w.violate(8, "the owner's %v set the fence from %d back to %d",
+			r.verb, want.given, after.given)
 	}
 	if w.broken(9, after == want) {
 		w.violate(9, "the owner's %v left %v, not %v", r.verb, w.show(&after), w.show(&want))
 	}
 }
 
-// probe tries every verb of every owner there ever was on a copy of the record: they must succeed
-// for the present owner, if there is one, and for nobody else.
-func (w *world) probe(l *ledger, now instant, key int) {
+// probe tries every verb of every owner that the operation has had, and of the caller, on a copy
+// of the record: they must succeed for the present owner, if there is one, and for nobody else.
+func (w *world) probe(l *ledger, r *request, now instant) {
 	other := outcome{data: "nobody's"}
-	for _, o := range w.owners.nonces {
+	for i := range len(l.grants) + 1 {
+		o := r.owner
+		if i < len(l.grants) {
+			o = l.grants[i].owner
+		}
 		owns := l.owns(o)
 		for _, try := range [...]func(e *entry) error{
 			func(e *entry) error { return w.verbs.renew(e, now, o, time.Second) },
 			func(e *entry) error { return w.verbs.complete(e, now, o, other, time.Second) },
 			func(e *entry) error { return w.verbs.release(e, now, o) },
 		} {
-			e := w.peek(key, now)
+			e := w.peek(r.key, now)
 			err := try(&e)
 			if w.broken(4, (err == nil) == owns) {
-				w.violate(4, "a verb of %v on %v would get %v; it is the owner: %t", w.owners.id(o), w.show(&l.seen), err, owns)
+				w.violate(4, "a verb of %v on %v would get %v; it is the owner: %t",
+					w.owners.id(o), w.show(&l.seen), err, owns)
 			}
 		}
 	}

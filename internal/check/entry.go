@@ -90,6 +90,19 @@ func (e *entry) state(now instant) once.State {
 	return once.InFlight
 }
 
+// changes returns when time changes the record next.
+func (e *entry) changes(now instant) instant {
+	switch {
+	case e.phase == absent:
+		return never
+	case now < e.ends:
+		return e.ends
+	case e.forget > 0:
+		return e.ends.plus(e.forget)
+	}
+	return never
+}
+
 func (e *entry) record(now instant) once.Record {
 	r := once.Record{
 		Fingerprint: e.fingerprint,

@@ -50,8 +50,10 @@ func (l *ledger) granted() *grant {
 	return &l.grants[len(l.grants)-1]
 }
 
+// grant returns the owner's latest attempt, or nil. An owner can have had one before: its claim
+// was removed by an operator before it had a reply, and it claims again.
 func (l *ledger) grant(o once.Owner) *grant {
-	for i := range l.grants {
+	for i := range slices.Backward(l.grants) {
 		if l.grants[i].owner == o {
 			return &l.grants[i]
 		}
@@ -86,17 +88,24 @@ func (l *ledger) still(w *world, now instant, e entry) {
 		invariant = 11
 	}
 	if w.broken(invariant, e == l.seen) {
-		w.violate(invariant, "the record was left %v, and is now %v, though nobody touched it", w.show(&l.seen), w.show(&e))
+		w.violate(invariant, "the record was left %v, and is now %v, though nobody touched it",
+			w.show(&l.seen), w.show(&e))
 	}
 	l.seen = e
 }
 
-// look checks every record after a step.
+// look checks every record after a step. Where no record was touched and no lease or retention has
+// ended since it looked last, there is nothing to see.
 func (w *world) look() {
 	now := w.clock()
-	for i := range w.ledgers {
-		w.ledgers[i].still(w, now, w.peek(i, now))
-		w.note(i, now)
+	if w.touches != w.seen || now >= w.calmUntil {
+		w.seen, w.calmUntil = w.touches, never
+		for i := range w.ledgers {
+			l := &w.ledgers[i]
+			l.still(w, now, w.peek(i, now))
+			w.note(i, now)
+			w.calmUntil = min(w.calmUntil, l.seen.changes(now))
+		}
 	}
 	if w.left.expiries == w.sc.limits.expiries && w.left.retirements == w.sc.limits.retirements &&
 		!w.sc.transactional && !w.sc.mutant.deaf {
@@ -114,7 +123,8 @@ func (w *world) timely(now instant) {
 			e := &w.ledgers[a.key].seen
 			over := e.owner != a.holds.owner || e.state(now) == once.InDoubt
 			if w.broken(14, !over || a.ctx.Err() != nil) {
-				w.violate(14, "%v runs on under an attempt at %v, which is %v", c, &w.ledgers[a.key], w.show(e))
+				w.violate(14, "%v runs on under an attempt at %v, which is %v",
+					c, &w.ledgers[a.key], w.show(e))
 			}
 		}
 	}

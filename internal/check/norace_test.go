@@ -3,6 +3,7 @@
 package check
 
 const (
+	race               = false
 	defaultSeeds       = 20_000
 	defaultMisfortunes = 2
 	repeated           = 1

@@ -118,7 +118,7 @@ func (w *world) interventions(opts []option, now instant) []option {
 		if left.renewals > 0 && holder != nil && l.seen.ends < now.plus(lease) {
 			opts = append(opts, option{kind: beat, caller: holder, n: i})
 		}
-		if left.allow(left.operators) && l.policy != locks && l.seen.state(now) == once.InDoubt {
+		if left.allow(left.operators) && l.seen.state(now) == once.InDoubt {
 			opts = append(opts, option{kind: resolve, n: i})
 			if holder == nil && l.effects(l.generation) == 0 {
 				opts = append(opts, option{kind: dismiss, n: i})

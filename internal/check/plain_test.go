@@ -67,7 +67,8 @@ func (p plain) do(ctx context.Context, k once.Key, fp once.Fingerprint, op opera
 	switch {
 	case err != nil:
 		return "", err
-	case rec.Won(c), rec.State == once.InDoubt && p.runsInDoubt, rec.State == once.InFlight && p.runsInFlight:
+	case rec.Won(c), rec.State == once.InDoubt && p.runsInDoubt,
+		rec.State == once.InFlight && p.runsInFlight:
 		return p.run(ctx, c, turn{c.Owner, rec.Attempt, rec.Fence}, op)
 	case rec.State == once.Done:
 		return p.replay(rec.Outcome)
@@ -142,7 +143,8 @@ func (p plain) complete(
 	}
 	err := p.record(ctx, c, v, failure)
 	switch {
-	case err == nil, errors.Is(err, once.ErrLost) && p.answersWhenLost, errors.Is(err, errUnknown) && p.trustsUnknown:
+	case err == nil, errors.Is(err, once.ErrLost) && p.answersWhenLost,
+		errors.Is(err, errUnknown) && p.trustsUnknown:
 		return v, failure
 	case errors.Is(err, errUnknown) && p.rerunsOnUnknown:
 		return p.run(ctx, c, t, op)

@@ -5,7 +5,8 @@ package check
 // The race detector makes a run ten to twenty times slower, and callers in coroutines have no
 // races: it is builds without it that go deep.
 const (
-	defaultSeeds       = 1_000
+	race               = true
+	defaultSeeds       = 2_000
 	defaultMisfortunes = 1
 	repeated           = 0 // misfortunes in the searches that are made in several ways
 	naively            = 500

@@ -15,8 +15,9 @@ var (
 // A study is a scenario every history of which is gone through.
 type study struct {
 	scenario
-	both bool // under each policy
-	in   func() engine
+	both  bool // under each policy
+	in    func() engine
+	heavy bool // has many histories
 }
 
 func inCoroutines() engine { return &coroutines{} }
@@ -27,6 +28,11 @@ func alike(n int, calls ...call) [][]call {
 }
 
 func studies() []study {
+	return slices.Concat(basics(), misfits(), bubbles())
+}
+
+// basics are callers, operations, endings and requests that do not go together.
+func basics() []study {
 	return []study{{
 		scenario: scenario{
 			name: "two callers, two operations", calls: alike(2, call{key: opA}, call{key: opB}), alike: true,
@@ -45,15 +51,20 @@ func studies() []study {
 			endings: []ending{succeeds, fails, nothing, unclear, panics, giveUp, rollsBack},
 			limits:  limits{endings: 2, faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
-		both: true, in: inCoroutines,
+		both: true, heavy: true, in: inCoroutines,
 	}, {
 		scenario: scenario{
 			name:   "other requests, other scopes",
 			calls:  [][]call{{{key: opA, body: 1}}, {{key: opA, body: 2}}, {{key: othersA, body: 1}}},
 			limits: limits{faults: 3, crashes: 2, expiries: 3, powerCuts: 1},
 		},
-		both: true, in: inCoroutines,
-	}, {
+		both: true, heavy: true, in: inCoroutines,
+	}}
+}
+
+// misfits are the rarer things that happen.
+func misfits() []study {
+	return []study{{
 		scenario: scenario{
 			name: "late verbs", calls: alike(2, call{key: opA}), alike: true,
 			limits: limits{late: 3, crashes: 2, expiries: 2},
@@ -84,8 +95,13 @@ func studies() []study {
 			endings: []ending{succeeds, nothing, unclear, rollsBack},
 			limits:  limits{endings: 2, faults: 3, crashes: 2},
 		},
-		in: inCoroutines,
-	}, {
+		heavy: true, in: inCoroutines,
+	}}
+}
+
+// bubbles are studies of what takes timers, or callers that wait for each other.
+func bubbles() []study {
+	return []study{{
 		scenario: scenario{
 			name: "one process", calls: alike(2, call{key: opA}), process: []int{0, 0}, wait: day,
 			alike: true, limits: limits{faults: 3, crashes: 2, expiries: 3, hangUps: 1},
@@ -96,13 +112,13 @@ func studies() []study {
 			name: "two processes", calls: alike(3, call{key: opA}), process: []int{0, 0, 1}, wait: day,
 			limits: limits{misfortunes: 1, faults: 1, expiries: 1, crashes: 1},
 		},
-		both: true, in: inGoroutines,
+		both: true, heavy: true, in: inGoroutines,
 	}, {
 		scenario: scenario{
 			name: "heartbeats", calls: alike(2, call{key: opA}), alike: true,
 			limits: limits{faults: 3, crashes: 2, passes: 2},
 		},
-		both: true, in: inGoroutines,
+		both: true, heavy: true, in: inGoroutines,
 	}}
 }
 

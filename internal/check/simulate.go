@@ -164,7 +164,8 @@ func (s *simulation) choose(w *world, opts []option) int {
 		s.weights[join] = 40
 	}
 	if s.choices == s.storm+enough {
-		w.violate(10, "after %d choices without misfortune there are still callers that have not ended", enough)
+		w.violate(10, "after %d choices without misfortune there are still callers that have not ended",
+			enough)
 		return -1
 	}
 	total := 0

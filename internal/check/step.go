@@ -98,6 +98,7 @@ func (w *world) intervene(o option) {
 	case blackout:
 		w.left.spend(&w.left.powerCuts)
 		copy(w.entries, w.durable)
+		w.touches++
 		w.touched = -1
 		return
 	case beat:

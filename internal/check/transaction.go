@@ -81,6 +81,7 @@ func (w *world) commits(l *ledger) {
 // transacted checks a claim for which another transaction stands in the way.
 func (w *world) transacted(l *ledger, r *request, stood bool) {
 	if w.broken(9, stood && errors.Is(r.err, once.ErrInFlight) && r.rec.State == 0) {
-		w.violate(9, "a claim on %v, which is claimed in another transaction, got %v, %v", l, r.rec.State, r.err)
+		w.violate(9, "a claim on %v, which is claimed in another transaction, got %v, %v",
+			l, r.rec.State, r.err)
 	}
 }

@@ -30,15 +30,17 @@ type world struct {
 	set   instant
 	setAt time.Time
 
-	mu      sync.Mutex // guards the rest while several callers run
-	pending []*request // of callers that are stopped, in the order of their numbers
-	owners  owners
-	direct  bool          // requests are served at once: nothing goes wrong any more
-	touched int           // the key of the latest verb, or -1
-	changed chan struct{} // closed after touches has grown; nil while nobody waits
-	woken   int           // what touches was then
-	touches int           // how often a record or the clock has changed
-	left    limits
+	mu        sync.Mutex // guards the rest while several callers run
+	pending   []*request // of callers that are stopped, in the order of their numbers
+	owners    owners
+	direct    bool          // requests are served at once: nothing goes wrong any more
+	touched   int           // the key of the latest verb, or -1
+	changed   chan struct{} // closed after touches has grown; nil while nobody waits
+	woken     int           // what touches was then
+	seen      int           // what it was when the records were looked at last
+	calmUntil instant       // when time will change one of them
+	touches   int           // how often a record or the clock has changed
+	left      limits
 
 	ledgers   []ledger
 	proven    bool // this step was checked in an earlier run
@@ -50,7 +52,8 @@ type world struct {
 }
 
 func newWorld(sc *scenario, e engine) *world {
-	w := &world{sc: sc, engine: e, verbs: contract(), set: instant(1000 * time.Hour), touched: -1, left: sc.limits}
+	w := &world{sc: sc, engine: e, verbs: contract(), touched: -1, left: sc.limits}
+	w.set = instant(1000 * time.Hour) // when it is does not matter
 	w.operator = &caller{w: w, index: -1}
 	w.setAt = time.Now()
 	if sc.transactional {
