@@ -2,8 +2,6 @@ package once
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"sync"
 	"time"
@@ -28,6 +26,7 @@ type Attempt struct {
 	stopBeat func()      // ends the renewal under way; or nil
 	ended    bool        // somebody called Complete, Release or Abandon
 	lost     bool
+	ordinals map[string]int
 }
 
 var (
@@ -60,28 +59,21 @@ func (a *Attempt) Fence() uint64 { return a.rec.Fence }
 // Owner returns the nonce that proves the claim to the store.
 func (a *Attempt) Owner() Owner { return a.rec.Owner }
 
-// DerivedID returns an id that depends only on the operation's key and the name, and so is the
-// same in every attempt: the idempotency key to send to a provider downstream. It is a UUID of
-// version 8 (RFC 9562 section 5.8) and tells nothing of the key.
-func (a *Attempt) DerivedID(name string) string {
-	d := a.rec.Key.Digest()
-	h := sha256.New()
-	h.Write([]byte("once derived id\x00"))
-	h.Write(d[:])
-	h.Write([]byte(name))
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	u := sum[:16]
-	u[6] = u[6]&0x0f | 0x80
-	u[8] = u[8]&0x3f | 0x80
-	var text [36]byte
-	hex.Encode(text[0:8], u[0:4])
-	hex.Encode(text[9:13], u[4:6])
-	hex.Encode(text[14:18], u[6:8])
-	hex.Encode(text[19:23], u[8:10])
-	hex.Encode(text[24:36], u[10:16])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:])
+// DerivedID is [Key.DerivedID] of the operation's key.
+func (a *Attempt) DerivedID(name string) string { return a.rec.Key.DerivedID(name) }
+
+// Ordinal returns how often it was called before with this name, and counts: it numbers what an
+// attempt does several times in the same order as every other attempt, so that a derived id
+// can be told from the next. All that call something in an attempt must count together.
+func (a *Attempt) Ordinal(name string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ordinals == nil {
+		a.ordinals = make(map[string]int)
+	}
+	n := a.ordinals[name]
+	a.ordinals[name] = n + 1
+	return n
 }
 
 // DerivedID is [Attempt.DerivedID] of the attempt under which ctx runs. It is empty outside of

@@ -26,7 +26,7 @@ const (
 //
 // Begin is what every door is built on; most callers want [Do].
 func (g *Guard) Begin(ctx context.Context, k Key, fp Fingerprint) (*Attempt, error) {
-	return g.begin(ctx, k, fp, claimTerms{wait: g.cfg.Wait, takeover: g.takeover, forget: g.forget})
+	return g.begin(ctx, k, fp, g.terms())
 }
 
 // claimTerms are what differs between an operation, a step and a lock.
@@ -34,6 +34,11 @@ type claimTerms struct {
 	wait     time.Duration
 	takeover int
 	forget   time.Duration
+}
+
+// terms are those of an operation.
+func (g *Guard) terms() claimTerms {
+	return claimTerms{wait: g.cfg.Wait, takeover: g.takeover, forget: g.forget}
 }
 
 func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTerms) (*Attempt, error) {

@@ -25,7 +25,7 @@ const reruns = 10
 // error is a [*KeyError] too and the result is withheld: it could differ from what others are
 // given. If another owner took over meanwhile and is done, Do returns that owner's outcome.
 func Do[T any](ctx context.Context, g *Guard, k Key, fp Fingerprint, fn func(context.Context) (T, error)) (T, error) {
-	return do(ctx, g, k, fp, claimTerms{wait: g.cfg.Wait, takeover: g.takeover, forget: g.forget}, fn)
+	return do(ctx, g, k, fp, g.terms(), fn)
 }
 
 func do[T any](ctx context.Context, g *Guard, k Key, fp Fingerprint, terms claimTerms, fn func(context.Context) (T, error)) (T, error) {

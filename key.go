@@ -52,6 +52,30 @@ func (k Key) Digest() [32]byte {
 	return sha256.Sum256(b)
 }
 
+// DerivedID returns an id that depends only on the key and the name, and so is the same in every
+// attempt at the operation: the idempotency key to send to a provider downstream. It is a UUID of
+// version 8 (RFC 9562 section 5.8) and tells nothing of the key.
+func (k Key) DerivedID(name string) string {
+	d := k.Digest()
+	h := sha256.New()
+	h.Write([]byte("once derived id\x00"))
+	h.Write(d[:])
+	h.Write([]byte(name))
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	u := sum[:16]
+	u[6] = u[6]&0x0f | 0x80
+	u[8] = u[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[0:8], u[0:4])
+	hex.Encode(text[9:13], u[4:6])
+	hex.Encode(text[14:18], u[6:8])
+	hex.Encode(text[19:23], u[8:10])
+	hex.Encode(text[24:36], u[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}
+
 // within returns the key in a scope of its own beside the given one, for what the package itself
 // keeps. Parts that get too long are replaced by their digests.
 func (k Key) within(suffix string) Key {

@@ -2,6 +2,7 @@ package once_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -141,4 +142,20 @@ func TestLockLeftByACrashIsFreeAfterItsLease(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+func TestDerivedIDIsThatOfTheKeyAndOrdinalsCount(t *testing.T) {
+	g := newGuard(t, once.Config{InDoubt: once.Rerun})
+	for range 2 { // every attempt counts from zero
+		do(g, func(ctx context.Context) (string, error) {
+			a, _ := once.FromContext(ctx)
+			if got := a.DerivedID("x"); got != key.DerivedID("x") || got == key.DerivedID("y") {
+				t.Errorf("derived id is %s", got)
+			}
+			if n := []int{a.Ordinal("a"), a.Ordinal("a"), a.Ordinal("b"), a.Ordinal("a")}; !slices.Equal(n, []int{0, 1, 0, 2}) {
+				t.Errorf("ordinals are %v", n)
+			}
+			return "", errNet
+		})
+	}
 }

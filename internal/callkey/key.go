@@ -1,5 +1,7 @@
 // Package callkey decides which idempotency key an outgoing call carries. The clients of all
-// protocols use it, so that they count the calls of an attempt together.
+// protocols use it, so that they count the calls of an attempt together: with a count for each
+// client, two of them within one attempt would send the same key for two calls of the same thing,
+// and the second effect would be lost without anybody noticing.
 package callkey
 
 import (
@@ -49,5 +51,5 @@ func (s *Source) For(ctx context.Context, call string) string {
 	if n, ok := ctx.Value(nameContext{}).(string); ok {
 		name = "name\x00" + n
 	}
-	return a.DerivedID(name + "\x00" + strconv.Itoa(calls.next(a, name)))
+	return a.DerivedID(name + "\x00" + strconv.Itoa(a.Ordinal(name)))
 }
