@@ -191,7 +191,7 @@ func (c *Client) key(ctx context.Context, req connect.AnyRequest) (key, header s
 		}
 	}
 	if values := req.Header()[c.cfg.Header]; len(values) > 0 {
-		key, err := headerKey(values)
+		key, err := rpc.KeyIn(values)
 		return key, values[0], err
 	}
 	key, given := callkey.From(ctx)
@@ -201,8 +201,8 @@ func (c *Client) key(ctx context.Context, req connect.AnyRequest) (key, header s
 		}
 		key = c.keys.For(ctx, "rpc "+req.Spec().Procedure)
 	}
-	if len(key) < 1 || len(key) > maxKey {
-		return "", "", errKeySize
+	if err := rpc.CheckKey(key); err != nil {
+		return "", "", err
 	}
 	if field != nil {
 		return key, "", nil

@@ -2,48 +2,28 @@ package onceconnect
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/oncehq/once/internal/callkey"
-	"github.com/oncehq/once/oncehttp"
-)
-
-// maxKey is the longest key, as over HTTP.
-const maxKey = 255
-
-var (
-	errKeyLines = errors.New("it is given more than once; send one")
-	errKeySize  = fmt.Errorf("it must have 1 to %d bytes", maxKey)
+	"github.com/oncehq/once/internal/rpc"
 )
 
 // key returns the key of a call to a handler, or "" if it has none.
 func (s *Server) key(ctx context.Context, req connect.AnyRequest, msg proto.Message) (string, error) {
 	if s.cfg.KeyFrom == nil {
-		return headerKey(req.Header()[s.cfg.Header])
+		return rpc.KeyIn(req.Header()[s.cfg.Header])
 	}
 	if msg == nil {
 		return "", nil
 	}
 	key, err := s.cfg.KeyFrom(ctx, msg)
-	if err == nil && len(key) > maxKey {
-		err = errKeySize
+	if err == nil && key != "" {
+		err = rpc.CheckKey(key)
 	}
 	return key, err
-}
-
-func headerKey(values []string) (string, error) {
-	switch len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return oncehttp.ParseKey(values[0], false)
-	}
-	return "", errKeyLines
 }
 
 // FromField returns a function for [Config.KeyFrom] that takes the key from a string field of the

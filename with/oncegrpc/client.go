@@ -155,7 +155,7 @@ func (c *Client) withKey(ctx context.Context, method string, req any) (context.C
 		}
 	}
 	if md, ok := metadata.FromOutgoingContext(ctx); ok && len(md[c.cfg.Header]) > 0 {
-		key, err := metadataKey(md[c.cfg.Header])
+		key, err := rpc.KeyIn(md[c.cfg.Header])
 		return ctx, req, key, err
 	}
 	key, given := callkey.From(ctx)
@@ -165,8 +165,8 @@ func (c *Client) withKey(ctx context.Context, method string, req any) (context.C
 		}
 		key = c.keys.For(ctx, "rpc "+method)
 	}
-	if len(key) < 1 || len(key) > maxKey {
-		return ctx, req, "", errKeySize
+	if err := rpc.CheckKey(key); err != nil {
+		return ctx, req, "", err
 	}
 	if field != nil {
 		msg = proto.Clone(msg)
