@@ -79,14 +79,10 @@ type scanning struct {
 	lost func(*DamageError)
 }
 
-// scan calls f for each entry of the segment. Behind the last one there may be a batch that was
+// run calls f for each entry of the segment. Behind the last one there may be a batch that was
 // being written when the process or the machine stopped; it was not acknowledged. But if a whole
 // batch lies behind what makes no sense, that was acknowledged before the batch was begun, and is
 // damaged now. The error is then a [*DamageError].
-func scan(s *segment, path string, f func(offset int64, e *entry, size int64) error) (tail, error) {
-	return (&scanning{seg: s, path: path}).run(f)
-}
-
 func (sc *scanning) run(f func(offset int64, e *entry, size int64) error) (tail, error) {
 	size, err := sc.seg.f.Size()
 	if err != nil {

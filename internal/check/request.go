@@ -75,6 +75,3 @@ func (e ending) String() string { return endingNames[e] }
 
 // hasEffect reports whether the effect takes place.
 func (e ending) hasEffect() bool { return e != nothing && e != giveUp && e != rollsBack }
-
-// hasOutcome reports whether the operation comes to an outcome that is to be recorded.
-func (e ending) hasOutcome() bool { return e == succeeds || e == fails }

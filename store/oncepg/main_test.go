@@ -74,8 +74,6 @@ func open(t testing.TB, cfg oncepg.Config) *oncepg.Store {
 	return s
 }
 
-func newStore(t testing.TB) *oncepg.Store { return open(t, migrated(t, config(t))) }
-
 const long = time.Hour
 
 func newClaim(id string) once.Claim {
