@@ -1,0 +1,205 @@
+package oncemsg
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oncehq/once"
+)
+
+// A Consumer handles messages once. It may be used by many goroutines at once, and there may be
+// many of one subscriber, in many processes.
+type Consumer struct {
+	cfg         Config
+	maxAttempts int // after which a failed message is poisoned
+}
+
+// New returns a consumer, or everything that is wrong with cfg.
+func New(cfg Config) (*Consumer, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	c := &Consumer{cfg: cfg, maxAttempts: cfg.Guard.Config().MaxAttempts}
+	if c.maxAttempts == 0 { // under Hold
+		c.maxAttempts = 1
+		if cfg.Mode == InTransaction {
+			c.maxAttempts = once.DefaultMaxAttempts // what was rolled back is not in doubt
+		}
+	}
+	return c, nil
+}
+
+// Config returns the configuration with its defaults filled in.
+func (c *Consumer) Config() Config { return c.cfg }
+
+// CheckRetention reports that the window is shorter than what the broker keeps messages for. It is
+// for adapters that learn the latter from the broker; see [Config.BrokerRetention].
+func (c *Consumer) CheckRetention(broker time.Duration) error { return c.cfg.checkWindow(broker) }
+
+// Key returns the key of the operation that the message is. Two messages with the same key are copies of
+// each other. It returns false if the message has nothing that tells it from others.
+func (c *Consumer) Key(m Message) (once.Key, bool) {
+	k, _, ok := c.key(m)
+	return k, ok
+}
+
+func (c *Consumer) key(m Message) (k once.Key, weak, ok bool) {
+	id, ok := c.cfg.Key(m)
+	if !ok || id.ID == "" {
+		return once.Key{}, false, false
+	}
+	return once.Key{Scope: c.cfg.Subscriber, ID: keyID(id, m.Replay)}, id.Weak, true
+}
+
+// Handle runs h for the message unless that was done before, and says what the broker has to be
+// told; the adapter then tells it. Until it returns it renews both leases: the claim's, and the
+// broker's by Message.Verbs.Extend.
+//
+// When ctx is done the handler should stop; what it has done is recorded nevertheless.
+func (c *Consumer) Handle(ctx context.Context, m Message, h Handler) Decision {
+	stop := extendLease(ctx, m)
+	defer stop()
+	return c.handle(ctx, m, h)
+}
+
+// handle is Handle for a message whose lease is being renewed.
+func (c *Consumer) handle(ctx context.Context, m Message, h Handler) Decision {
+	k, weak, ok := c.key(m)
+	var d Decision
+	switch {
+	case !ok:
+		d = Decision{Kind: Unnamed, Verb: DeadLetter, Err: errUnnamed}
+	case c.cfg.Mode == DropOnlyMayLose:
+		d = c.drop(ctx, k, m, h)
+	default:
+		d = c.once(ctx, k, m, h)
+	}
+	d.Key, d.Weak = k, weak
+	return c.conclude(ctx, m, d)
+}
+
+// reruns is how often a message is handled again at once because the database rolled its
+// transaction back in favour of another one.
+const reruns = 10
+
+func (c *Consumer) once(ctx context.Context, k once.Key, m Message, h Handler) Decision {
+	if d, old := c.tooOld(ctx, k, m); old {
+		return d
+	}
+	for run := 0; ; run++ {
+		a, err := c.cfg.Guard.Begin(ctx, k, c.fingerprint(m))
+		if err != nil {
+			return c.refused(err)
+		}
+		d := c.attempt(ctx, a, m, h)
+		if !errors.Is(d.Err, once.ErrRolledBack) || run == reruns || ctx.Err() != nil {
+			return d
+		}
+	}
+}
+
+// attempt is for a message that was claimed or done before.
+func (c *Consumer) attempt(ctx context.Context, a *once.Attempt, m Message, h Handler) Decision {
+	var d Decision
+	if out, done := a.Replay(); done {
+		d = c.duplicate(ctx, out)
+	} else {
+		d = c.run(ctx, a, m, h)
+	}
+	d.Attempt = a.Number()
+	return d
+}
+
+func (c *Consumer) fingerprint(m Message) once.Fingerprint {
+	if c.cfg.Fingerprint == nil {
+		return once.Fingerprint{}
+	}
+	return c.cfg.Fingerprint(m)
+}
+
+// tooOld looks for the record of a message that is older than is safe to run without one.
+func (c *Consumer) tooOld(ctx context.Context, k once.Key, m Message) (Decision, bool) {
+	if c.cfg.TooOld == 0 || m.Replay != "" || m.Time.IsZero() || time.Since(m.Time) < c.cfg.TooOld {
+		return Decision{}, false
+	}
+	switch _, err := c.cfg.Guard.Store().Load(ctx, k); {
+	case err == nil:
+		return Decision{}, false
+	case errors.Is(err, once.ErrNotFound):
+		return Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld}, true
+	default:
+		return c.refused(err), true
+	}
+}
+
+// refused says what it means that the message could not be claimed.
+func (c *Consumer) refused(err error) Decision {
+	d := Decision{Err: err}
+	known, _ := errors.AsType[*once.KeyError](err)
+	switch {
+	case errors.Is(err, once.ErrInFlight):
+		d.Kind, d.Verb, d.After = InFlight, Retry, c.cfg.Guard.Config().Lease
+		if known != nil && known.RetryAfter > 0 {
+			d.After = known.RetryAfter
+		}
+	case errors.Is(err, once.ErrInDoubt):
+		d.Kind, d.Verb = Poisoned, DeadLetter
+		if known != nil {
+			d.Attempt = known.Attempt
+		}
+	case errors.Is(err, once.ErrMismatch):
+		d.Kind, d.Verb = Mismatch, DeadLetter
+	default:
+		d.Kind, d.Verb, d.After = Unavailable, Retry, c.cfg.Backoff(1)
+	}
+	return d
+}
+
+// duplicate is for a message that was done before.
+func (c *Consumer) duplicate(ctx context.Context, out once.Outcome) Decision {
+	switch {
+	case out.Failed && out.Type == failureType:
+		return Decision{Kind: Rejected, Verb: DeadLetter, Err: &once.FinalError{Message: string(out.Data)}}
+	case out.Failed:
+		return Decision{Kind: Mismatch, Verb: DeadLetter, Err: errForeign}
+	}
+	outputs, err := decodeOutputs(out)
+	if err != nil {
+		return Decision{Kind: Mismatch, Verb: DeadLetter, Err: err}
+	}
+	return c.publish(ctx, Decision{Kind: Duplicate, Verb: Ack, Attempt: 1}, outputs)
+}
+
+// publish sends what was emitted, when it is recorded.
+func (c *Consumer) publish(ctx context.Context, d Decision, outputs []Output) Decision {
+	if len(outputs) == 0 {
+		return d
+	}
+	err := errNoPublish
+	if c.cfg.Publish != nil {
+		err = c.cfg.Publish(ctx, outputs)
+	}
+	if err != nil {
+		d.Kind, d.Verb, d.After, d.Err = Unpublished, Retry, c.cfg.Backoff(d.Attempt), err
+	}
+	return d
+}
+
+// conclude dead-letters, and tells the observer.
+func (c *Consumer) conclude(ctx context.Context, m Message, d Decision) Decision {
+	if d.Verb == DeadLetter && c.cfg.DeadLetter != nil {
+		if err := c.cfg.DeadLetter(ctx, m, d); err != nil {
+			c.cfg.Logger.Error("oncemsg: message could not be dead-lettered and will be delivered again",
+				"subscriber", c.cfg.Subscriber, "kind", d.Kind.String(), "key", d.Key.String(), "error", err)
+			d.Verb, d.After = Retry, c.cfg.Backoff(d.Attempt)
+		} else {
+			d.Verb, d.DeadLettered = Ack, true
+		}
+	}
+	if c.cfg.Observe != nil {
+		c.cfg.Observe(ctx, m, d)
+	}
+	return d
+}
