@@ -10,11 +10,15 @@ import (
 	"github.com/oncehq/once/internal/servers"
 )
 
-func TestCardIsChargedOnceAsPrinted(t *testing.T) {
+func TestExample(t *testing.T) {
 	t.Parallel()
-	redis := servers.Redis(t)
 	program := smoke.Build(t, ".")
-	dir := t.TempDir()
+	t.Run("CardIsChargedOnceAsPrinted", func(t *testing.T) { chargedOnce(t, program) })
+	t.Run("MissingRedisIsToldWithTheWayOut", func(t *testing.T) { missing(t, program) })
+}
+
+func chargedOnce(t *testing.T, program string) {
+	redis, dir := servers.Redis(t), t.TempDir()
 	start := func() *smoke.Program {
 		return smoke.Start(t, dir, program, "--listen", "127.0.0.1:0", "--store", "redis://"+redis.Addr)
 	}
@@ -77,10 +81,9 @@ func together(t *testing.T, command string) {
 	}
 }
 
-func TestMissingRedisIsToldWithTheWayOut(t *testing.T) {
-	t.Parallel()
+func missing(t *testing.T, program string) {
 	dir := t.TempDir()
-	out, status := smoke.Run(t, dir, smoke.Build(t, "."), "--store", "redis://127.0.0.1:1")
+	out, status := smoke.Run(t, dir, program, "--store", "redis://127.0.0.1:1")
 	if status != 1 || !strings.Contains(out, "docker run") || !strings.Contains(out, "--store redis://") {
 		t.Errorf("exit status %d\n%s", status, out)
 	}

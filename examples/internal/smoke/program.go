@@ -25,7 +25,9 @@ const patience = 60 * time.Second
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, pkg).CombinedOutput()
+	// Less to do: the program has not long to live.
+	args := []string{"build", "-buildvcs=false", "-ldflags=-w", "-o", path, pkg}
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
