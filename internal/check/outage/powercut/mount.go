@@ -1,0 +1,73 @@
+package powercut
+
+import (
+	"io"
+	"log"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A Mounted disk can be used by any program, under a folder of its own.
+type Mounted struct {
+	Dir    string
+	server *fuse.Server
+}
+
+// Mount puts the disk under the folder until the test ends. A test that cannot do that, since the
+// system has no FUSE or does not let it mount, is skipped.
+func Mount(t testing.TB, d *Disk, dir string) *Mounted {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("power cuts are not tested: only root may mount the file system that they need")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("power cuts are not tested: this system has no FUSE: ", err)
+	}
+	m := &Mounted{Dir: dir}
+	if err := m.mount(d); err != nil {
+		t.Skip("power cuts are not tested: mounting is not possible here: ", err)
+	}
+	t.Cleanup(m.unmount)
+	return m
+}
+
+// Change puts another disk in the place of the present one. Programs that still have files open on
+// that get errors from now on.
+func (m *Mounted) Change(t testing.TB, d *Disk) {
+	t.Helper()
+	m.unmount()
+	if err := m.mount(d); err != nil {
+		t.Fatal("powercut: mount: ", err)
+	}
+}
+
+func (m *Mounted) mount(d *Disk) error {
+	server, err := fuse.NewServer(newView(d), m.Dir, &fuse.MountOptions{
+		Name: "powercut", FsName: "powercut", DirectMountStrict: true,
+		Options:  []string{"allow_other", "default_permissions"},
+		MaxWrite: 1 << 20, DisableXAttrs: true, DisableReadDirPlus: true,
+		Logger: log.New(io.Discard, "", 0), // it complains of each request that was broken off
+	})
+	if err != nil {
+		return err
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil {
+		m.unmount()
+		return err
+	}
+	m.server = server
+	return nil
+}
+
+func (m *Mounted) unmount() {
+	// By force: requests under way are broken off. Detached: it does not matter who is there.
+	syscall.Unmount(m.Dir, syscall.MNT_FORCE|syscall.MNT_DETACH)
+	if m.server != nil {
+		m.server.Wait()
+		m.server = nil
+	}
+}
