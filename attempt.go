@@ -10,23 +10,29 @@ import (
 // An Attempt is what [Guard.Begin] returns: one owner's turn at an operation, or the outcome of
 // an earlier one. Its methods may be called by several goroutines.
 type Attempt struct {
-	g       *Guard
+	g          *Guard
+	rec        Record
+	*ownership // nil on a replay
+
+	mu       sync.Mutex // guards the rest, and a part of the ownership; never held across I/O
+	ordinals map[string]int
+}
+
+// An ownership is the part of an attempt that only an owner has.
+type ownership struct {
 	parent  context.Context // the caller's
 	started time.Time
-	asked   Fingerprint // the caller's; the record may have been made without one
-	rec     Record
-	replay  bool
+	asked   Fingerprint     // the caller's; the record may have been made without one
 	bound   context.Context // the operation's: ctx, or what the store made of it
 	ctx     lazyContext
-	call    [2]lazyContext // of the claim and of the last verb; further tries make their own
-	flight  flight         // guarded by the guard's flights
+	call    lazyContext // of the last verb; further tries make their own
+	flight  flight      // guarded by the guard's flights
 
-	mu       sync.Mutex  // guards the rest; never held across I/O
+	// Guarded by the attempt's mutex.
 	timer    *time.Timer // a renewal to be tried again, or the end of the lease; or nil
 	stopBeat func()      // ends the renewal under way; or nil
 	ended    bool        // somebody called Complete, Release or Abandon
 	lost     bool
-	ordinals map[string]int
 }
 
 var (
@@ -36,14 +42,19 @@ var (
 
 // Replay returns the outcome, if the operation was done before; then nothing remains to be done.
 // Otherwise the caller is the owner.
-func (a *Attempt) Replay() (Outcome, bool) { return a.rec.Outcome, a.replay }
+func (a *Attempt) Replay() (Outcome, bool) { return a.rec.Outcome, a.ownership == nil }
 
 // Context is the context to run the operation under. It is done when the one given to Begin is,
 // and, with the cause ErrLost, when the lease could not be renewed in time: then another caller
 // may soon take over, and the operation should stop. It carries the attempt, for [Step],
 // [DerivedID] and [FromContext], and what the store hands to the operation ([Binder]).
 // It is nil on a replay.
-func (a *Attempt) Context() context.Context { return a.bound }
+func (a *Attempt) Context() context.Context {
+	if a.ownership == nil {
+		return nil
+	}
+	return a.bound
+}
 
 // Key returns the operation's key.
 func (a *Attempt) Key() Key { return a.rec.Key }
@@ -218,7 +229,7 @@ func (a *Attempt) landOnPanic() {
 
 // callContext is for one try of the attempt's last verb. It outlives the caller.
 func (a *Attempt) callContext(try int) *lazyContext {
-	ctx := &a.call[1]
+	ctx := &a.call
 	if try > 1 || ctx.over {
 		ctx = new(lazyContext)
 	}
@@ -231,7 +242,7 @@ func (a *Attempt) leaseLives() bool { return a.g.flights.lease(&a.flight) > 0 }
 
 // end marks the attempt as ended and stops its renewals.
 func (a *Attempt) end() error {
-	if a.replay {
+	if a.ownership == nil {
 		return errEnded
 	}
 	a.mu.Lock()

@@ -29,11 +29,21 @@ func (g *Guard) Begin(ctx context.Context, k Key, fp Fingerprint) (*Attempt, err
 	return g.begin(ctx, k, fp, g.terms())
 }
 
+// BeginDetached is like [Guard.Begin] for an operation that goes on when its caller is gone: the
+// end of ctx ends the wait for another owner, but neither a claim under way nor what follows.
+// [Attempt.Context] has the values of ctx, not its end or its deadline.
+func (g *Guard) BeginDetached(ctx context.Context, k Key, fp Fingerprint) (*Attempt, error) {
+	terms := g.terms()
+	terms.detached = true
+	return g.begin(ctx, k, fp, terms)
+}
+
 // claimTerms are what differs between an operation, a step and a lock.
 type claimTerms struct {
 	wait     time.Duration
 	takeover int
 	forget   time.Duration
+	detached bool // the operation outlives the caller's context
 }
 
 // terms are those of an operation.
@@ -51,7 +61,7 @@ func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTer
 	switch {
 	case err != nil:
 		e.Kind = Refused
-	case a.replay:
+	case a.ownership == nil:
 		e.Kind, e.Attempt = Replayed, a.rec.Attempt
 	default:
 		e.Attempt = a.rec.Attempt
@@ -65,13 +75,13 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 		return nil, &KeyError{Key: k, Err: err}
 	}
 	w := waiting{g: g, k: k, until: after(start, terms.wait)}
-	a := &Attempt{g: g, parent: ctx, asked: fp}
 	if rec, ok := g.cache.get(k); ok {
 		if !fp.Matches(rec.Fingerprint) {
 			return nil, &KeyError{Key: k, Err: ErrMismatch}
 		}
-		return a.replayOf(rec), nil
+		return g.replayOf(rec), nil
 	}
+	call := &lazyContext{parent: ctx, detached: terms.detached}
 	c := Claim{Key: k, Fingerprint: fp, Owner: NewOwner(), Lease: g.cfg.Lease, Takeover: terms.takeover, Forget: terms.forget}
 	for {
 		// Somebody in this process may own the operation: then no store need be asked.
@@ -83,10 +93,13 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 				return nil, err
 			}
 			if f.hasOutcome {
-				return a.replayOf(Record{Key: k, State: Done, Attempt: f.a.rec.Attempt, Outcome: f.outcome}), nil
+				return g.replayOf(Record{Key: k, State: Done, Attempt: f.a.rec.Attempt, Outcome: f.outcome}), nil
 			}
 		}
-		rec, sent, err := g.claim(a, c, start)
+		if err := ctx.Err(); err != nil {
+			return nil, &KeyError{Key: k, Err: context.Cause(ctx)}
+		}
+		rec, sent, err := g.claim(call, c, start)
 		switch {
 		case errors.Is(err, ErrInFlight): // a store in which the claim itself waits, and has waited
 			err = w.record(ctx, Record{Lease: g.cfg.Lease})
@@ -97,10 +110,10 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 		case err != nil:
 			return nil, &KeyError{Key: k, Err: err}
 		case rec.Won(c):
-			return a.takeOff(rec, sent), nil
+			return g.takeOff(ctx, rec, fp, sent, terms.detached), nil
 		case rec.State == Done:
 			g.cache.put(rec, sent)
-			return a.replayOf(rec), nil
+			return g.replayOf(rec), nil
 		case rec.State == InDoubt && rec.Owner == c.Owner:
 			// Our own claim, whose replies were lost for longer than its lease. Nothing ran
 			// under it; an owner is not used twice.
@@ -120,17 +133,18 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 }
 
 // claim asks the store, again if it is unknown what came of it: the owner in the claim makes
-// that safe. The first try is sent at that instant. It returns the instant before the try that
+// that safe. The first try is made with call, unless that was used before, and
+// sent at that instant. It returns the instant before the try that
 // was answered; the lease is over at the earliest Record.Lease after that.
-func (g *Guard) claim(a *Attempt, c Claim, sent time.Time) (Record, time.Time, error) {
+func (g *Guard) claim(call *lazyContext, c Claim, sent time.Time) (Record, time.Time, error) {
+	ctx := call.parent
 	deadline := after(sent, c.Lease) // an answer that comes later is worth nothing
 	unknown := false
 	for try := 1; ; try++ {
-		call := &a.call[0]
 		if call.over {
-			call = new(lazyContext)
+			call = &lazyContext{parent: ctx, detached: call.detached}
 		}
-		call.parent, call.deadline = a.parent, deadline
+		call.deadline = deadline
 		rec, err := g.store.Claim(call, c)
 		call.end(nil)
 		if err == nil {
@@ -139,13 +153,13 @@ func (g *Guard) claim(a *Attempt, c Claim, sent time.Time) (Record, time.Time, e
 		// ErrLost is no answer to a claim: it is the cause for which the caller's context is done.
 		if !isUnknown(err) && !errors.Is(err, ErrLost) {
 			if unknown && !errors.Is(err, ErrMismatch) {
-				g.disown(a.parent, c)
+				g.disown(ctx, c)
 			}
 			return Record{}, sent, err
 		}
 		unknown = true
-		if try == claimTries || !time.Now().Before(deadline) || g.cfg.Pause(a.parent, backoff(try)) != nil {
-			g.disown(a.parent, c)
+		if try == claimTries || !time.Now().Before(deadline) || g.cfg.Pause(ctx, backoff(try)) != nil {
+			g.disown(ctx, c)
 			return Record{}, sent, err
 		}
 		sent = time.Now()
@@ -171,17 +185,19 @@ func (g *Guard) disown(ctx context.Context, c Claim) error {
 	return err
 }
 
-// replayOf makes a an attempt at which nothing remains to be done.
-func (a *Attempt) replayOf(rec Record) *Attempt {
-	a.rec, a.replay = rec, true
-	return a
-}
+// replayOf returns an attempt at which nothing remains to be done.
+func (g *Guard) replayOf(rec Record) *Attempt { return &Attempt{g: g, rec: rec} }
 
-// takeOff makes a an attempt that owns the operation.
-func (a *Attempt) takeOff(rec Record, sent time.Time) *Attempt {
-	g := a.g
-	a.rec, a.started, a.flight.a = rec, sent, a
-	a.ctx.parent, a.ctx.attempt = a.parent, a
+// takeOff returns an attempt that owns the operation.
+func (g *Guard) takeOff(ctx context.Context, rec Record, asked Fingerprint, sent time.Time, detached bool) *Attempt {
+	both := new(struct { // in one piece of memory
+		a Attempt
+		o ownership
+	})
+	a := &both.a
+	a.g, a.rec, a.ownership = g, rec, &both.o
+	a.parent, a.started, a.asked, a.flight.a = ctx, sent, asked, a
+	a.ctx.parent, a.ctx.detached, a.ctx.attempt = ctx, detached, a
 	a.bound = &a.ctx
 	if g.binder != nil {
 		a.bound = g.binder.Bind(a.bound, rec)

@@ -17,7 +17,8 @@ type lazyContext struct {
 
 	mu     sync.Mutex // guards the rest
 	inner  context.Context
-	cancel context.CancelCauseFunc
+	cancel context.CancelCauseFunc // if there is no deadline
+	stop   context.CancelFunc      // if there is one
 	over   bool
 }
 
@@ -45,16 +46,25 @@ func (c *lazyContext) full() context.Context {
 	if c.detached {
 		base = context.WithoutCancel(base)
 	}
-	c.inner, c.cancel = context.WithCancelCause(base)
-	if !c.deadline.IsZero() {
-		inner, stop := context.WithDeadline(c.inner, c.deadline)
-		cancel := c.cancel
-		c.inner, c.cancel = inner, func(cause error) { cancel(cause); stop() }
+	if c.deadline.IsZero() {
+		c.inner, c.cancel = context.WithCancelCause(base)
+	} else {
+		c.inner, c.stop = context.WithDeadline(base, c.deadline)
 	}
 	if c.over {
-		c.cancel(nil)
+		c.free(nil)
 	}
 	return c.inner
+}
+
+// free ends the full context, if there is one. The mutex must be held.
+func (c *lazyContext) free(cause error) {
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
+	if c.stop != nil {
+		c.stop()
+	}
 }
 
 func (c *lazyContext) Err() error {
@@ -93,7 +103,7 @@ func (c *lazyContext) Value(key any) any {
 }
 
 // end ends the context and frees what it holds. A cause other than nil is kept for
-// context.Cause.
+// context.Cause, unless there is a deadline.
 func (c *lazyContext) end(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,9 +111,7 @@ func (c *lazyContext) end(cause error) {
 		c.full()
 	}
 	c.over = true
-	if c.cancel != nil {
-		c.cancel(cause)
-	}
+	c.free(cause)
 }
 
 type attemptKey struct{}

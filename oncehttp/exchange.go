@@ -2,6 +2,7 @@ package oncehttp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -57,7 +58,7 @@ func (x *exchange) guard() {
 		entry = h.Clone()
 	}
 	for run := 0; ; run++ {
-		a, err := x.begin()
+		a, err := x.m.cfg.Guard.BeginDetached(x.r.Context(), x.key, x.fp)
 		if err != nil {
 			x.refuseBegin(err)
 			return
@@ -116,7 +117,7 @@ func (x *exchange) explain(err error) {
 		x.refuse(ProblemRolledBack, err)
 	case errors.Is(err, once.ErrLost):
 		// Somebody else has taken over. If there is an outcome, it is this caller's too.
-		rec, loadErr := x.m.cfg.Guard.Store().Load((*detached)(x), x.key)
+		rec, loadErr := x.m.cfg.Guard.Store().Load(context.WithoutCancel(x.r.Context()), x.key)
 		if loadErr == nil && rec.State == once.Done && rec.Fingerprint.Matches(x.fp) {
 			x.replay(rec.Outcome)
 			return

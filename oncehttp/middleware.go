@@ -1,7 +1,6 @@
 package oncehttp
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -21,7 +20,6 @@ type Middleware struct {
 	omitted    map[string]bool // fields that are not recorded
 	retryAfter string
 	binds      bool // the store may run operations in a transaction, which Complete commits
-	waits      bool // the guard lets callers wait
 
 	scratches sync.Pool // of *scratch
 	copies    sync.Pool // of *[copySize]byte
@@ -40,7 +38,6 @@ func New(cfg Config) (*Middleware, error) {
 	}
 	m.retryAfter = strconv.FormatInt(int64((cfg.RetryAfter+time.Second-1)/time.Second), 10)
 	_, m.binds = cfg.Guard.Store().(once.Binder)
-	m.waits = cfg.Guard.Config().Wait > 0
 	m.scratches.New = func() any { return new(scratch) }
 	m.copies.New = func() any { return new([copySize]byte) }
 	return m, nil
@@ -241,33 +238,4 @@ func problemOf(err error) string {
 		return ProblemUnreadable
 	}
 	return ProblemStoreUnavailable
-}
-
-// begin claims the operation. While it waits for another owner it gives up when the client
-// hangs up; once the claim is made the client makes no difference any more.
-func (x *exchange) begin() (*once.Attempt, error) {
-	if !x.m.waits {
-		return x.m.cfg.Guard.Begin((*detached)(x), x.key, x.fp)
-	}
-	ctx, cancel := context.WithCancelCause((*detached)(x))
-	client := x.r.Context()
-	stop := context.AfterFunc(client, func() { cancel(context.Cause(client)) })
-	a, err := x.m.cfg.Guard.Begin(ctx, x.key, x.fp)
-	if stop() {
-		return a, err // from now on nothing cancels ctx
-	}
-	if err != nil {
-		return nil, err
-	}
-	if _, done := a.Replay(); done {
-		return a, nil
-	}
-	// The client hung up when the claim was just made, and nothing was run under it. What an
-	// earlier attempt may have done is not known.
-	if cause := context.Cause(client); a.Number() > 1 {
-		a.Abandon(cause)
-	} else {
-		a.Release()
-	}
-	return nil, context.Cause(client)
 }

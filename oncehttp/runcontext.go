@@ -9,15 +9,6 @@ import (
 	"github.com/oncehq/once"
 )
 
-// detached is the context of a request without its end: the client may hang up, the operation
-// goes on. It is an exchange seen from another side, which saves an allocation.
-type detached exchange
-
-func (d *detached) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (d *detached) Done() <-chan struct{}       { return nil }
-func (d *detached) Err() error                  { return nil }
-func (d *detached) Value(key any) any           { return d.r.Context().Value(key) }
-
 // runContext is the context that the handler runs under. It carries what that of the attempt does,
 // and is done when the lease is lost, with the cause [once.ErrLost], or when the handler has
 // returned. Unlike that of the attempt it goes on when the outcome is recorded while the handler is still

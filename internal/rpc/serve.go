@@ -45,7 +45,7 @@ const (
 // A panic of the handler leaves the operation in doubt and goes on.
 func (op *Operation) Serve(ctx context.Context, handler func(context.Context) (*Reply, error)) (*Reply, Source) {
 	for run := 0; ; run++ {
-		a, err := op.begin(ctx)
+		a, err := op.Guard.BeginDetached(ctx, op.Key, op.Fingerprint)
 		if err != nil {
 			if ctx.Err() != nil {
 				return hungUp(ctx), Refused
@@ -71,22 +71,6 @@ func (op *Operation) Serve(ctx context.Context, handler func(context.Context) (*
 }
 
 func (op *Operation) refuse(reason string) *Reply { return Refuse(reason, op.RetryAfter) }
-
-// begin claims the operation. While it waits for another owner it gives up when the client does;
-// once the claim is made the client makes no difference any more.
-func (op *Operation) begin(client context.Context) (*once.Attempt, error) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(client))
-	stop := context.AfterFunc(client, func() { cancel(context.Cause(client)) })
-	a, err := op.Guard.Begin(ctx, op.Key, op.Fingerprint)
-	if stop() || err != nil {
-		return a, err // from now on nothing cancels ctx
-	}
-	if _, done := a.Replay(); done {
-		return a, nil
-	}
-	a.Release() // nothing was run under this claim
-	return nil, context.Cause(client)
-}
 
 func (op *Operation) replay(out once.Outcome) (*Reply, Source) {
 	reply, err := ParseReply(out)
