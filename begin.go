@@ -54,8 +54,14 @@ func (g *Guard) terms() claimTerms {
 func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTerms) (*Attempt, error) {
 	start := time.Now()
 	a, err := g.claimOrWait(ctx, k, fp, terms, start)
+	g.tellBegun(ctx, k, a, err, start)
+	return a, err
+}
+
+// tellBegun tells the observer what came of beginning an operation.
+func (g *Guard) tellBegun(ctx context.Context, k Key, a *Attempt, err error, start time.Time) {
 	if g.cfg.Observe == nil {
-		return a, err
+		return
 	}
 	e := Event{Kind: Claimed, Key: k, Err: err, Duration: time.Since(start)}
 	switch {
@@ -67,7 +73,6 @@ func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTer
 		e.Attempt = a.rec.Attempt
 	}
 	g.cfg.Observe(ctx, e)
-	return a, err
 }
 
 func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms claimTerms, start time.Time) (*Attempt, error) {

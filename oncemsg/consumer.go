@@ -102,14 +102,12 @@ func (c *Consumer) once(ctx context.Context, k once.Key, m Message, h Handler) D
 
 // attempt is for a message that was claimed or done before.
 func (c *Consumer) attempt(ctx context.Context, a *once.Attempt, m Message, h Handler) Decision {
-	var d Decision
-	if out, done := a.Replay(); done {
-		d = c.duplicate(ctx, out)
-	} else {
-		d = c.run(ctx, a, m, h)
+	out, done := a.Replay()
+	if !done {
+		return c.run(ctx, a, m, h)
 	}
-	d.Attempt = a.Number()
-	return d
+	d, outputs := c.duplicate(a, out)
+	return c.publish(ctx, d, outputs)
 }
 
 func (c *Consumer) fingerprint(m Message) once.Fingerprint {
@@ -157,19 +155,18 @@ func (c *Consumer) refused(err error) Decision {
 	return d
 }
 
-// duplicate is for a message that was done before.
-func (c *Consumer) duplicate(ctx context.Context, out once.Outcome) Decision {
-	switch {
-	case out.Failed && out.Type == failureType:
-		return Decision{Kind: Rejected, Verb: DeadLetter, Err: &once.FinalError{Message: string(out.Data)}}
-	case out.Failed:
-		return Decision{Kind: Mismatch, Verb: DeadLetter, Err: errForeign}
+// duplicate is for a message that was done before. It returns what is to be published again.
+func (c *Consumer) duplicate(a *once.Attempt, out once.Outcome) (Decision, []Output) {
+	d := Decision{Kind: Duplicate, Verb: Ack, Attempt: a.Number()}
+	if out.Failed && out.Type == failureType {
+		d.Kind, d.Verb, d.Err = Rejected, DeadLetter, &once.FinalError{Message: string(out.Data)}
+		return d, nil
 	}
 	outputs, err := decodeOutputs(out)
 	if err != nil {
-		return Decision{Kind: Mismatch, Verb: DeadLetter, Err: err}
+		d.Kind, d.Verb, d.Err = Mismatch, DeadLetter, err
 	}
-	return c.publish(ctx, Decision{Kind: Duplicate, Verb: Ack, Attempt: 1}, outputs)
+	return d, outputs
 }
 
 // publish sends what was emitted, when it is recorded.

@@ -8,34 +8,71 @@ import (
 	"github.com/oncehq/once"
 )
 
-// drop marks the message as seen and then runs the handler. The mark is a claim that nobody may
-// take over: it stays in doubt, which costs no second call, until it is forgotten at the end of
-// the window.
+// drop marks the message as seen and then runs the handler.
 func (c *Consumer) drop(ctx context.Context, k once.Key, m Message, h Handler) Decision {
-	mark := once.Claim{
-		Key: k, Fingerprint: c.fingerprint(m), Owner: once.NewOwner(),
-		Lease: time.Millisecond, Forget: c.cfg.Window,
+	if d, old := c.tooOld(ctx, k, m); old {
+		return d
 	}
-	if mark.Forget == once.Forever {
-		mark.Forget = 0
-	}
-	store := c.cfg.Guard.Store()
-	switch rec, err := store.Claim(ctx, mark); {
-	case err != nil:
-		// It may have been marked although the reply was lost.
-		say(ctx, func(ctx context.Context) error { return store.Release(ctx, k, mark.Owner) })
-		return c.refused(err)
-	case rec.Owner != mark.Owner:
-		return Decision{Kind: Duplicate, Verb: Ack, Attempt: rec.Attempt}
+	mark := c.mark(k, c.fingerprint(m))
+	rec, err := c.cfg.Guard.Store().Claim(ctx, mark)
+	if d, mine := c.marked(ctx, mark, once.ClaimResult{Record: rec, Err: err}); !mine {
+		return d
 	}
 	t := turn{Context: ctx}
-	err := call(&t, m, h)
+	return c.dropped(ctx, k, mark.Owner, m, call(&t, m, h))
+}
+
+// mark returns the claim that marks a message as seen. Nobody may take it over: when its lease
+// is over it stays in doubt, which costs no second call, until it is forgotten at the end of the window.
+func (c *Consumer) mark(k once.Key, fp once.Fingerprint) once.Claim {
+	mark := once.Claim{Key: k, Fingerprint: fp, Owner: once.NewOwner(), Lease: time.Millisecond}
+	if c.cfg.Window != once.Forever {
+		mark.Forget = c.cfg.Window
+	}
+	return mark
+}
+
+// claimMarks marks many messages, in one round trip if the store can.
+func (c *Consumer) claimMarks(ctx context.Context, marks []once.Claim) []once.ClaimResult {
+	if len(marks) == 0 {
+		return nil
+	}
+	store := c.cfg.Guard.Store()
+	if b, ok := store.(once.Batcher); ok {
+		return b.ClaimBatch(ctx, marks)
+	}
+	results := make([]once.ClaimResult, len(marks))
+	for i, mark := range marks {
+		results[i].Record, results[i].Err = store.Claim(ctx, mark)
+	}
+	return results
+}
+
+// marked reports whether the mark is the caller's, and else what that means.
+func (c *Consumer) marked(ctx context.Context, mark once.Claim, res once.ClaimResult) (Decision, bool) {
+	switch {
+	case res.Err != nil:
+		c.unmark(ctx, mark.Key, mark.Owner) // it may have been made although the reply was lost
+		return c.refused(res.Err), false
+	case res.Record.Owner != mark.Owner:
+		return Decision{Kind: Duplicate, Verb: Ack, Attempt: res.Record.Attempt}, false
+	}
+	return Decision{}, true
+}
+
+// dropped says what it means that the handler has returned.
+func (c *Consumer) dropped(ctx context.Context, k once.Key, mark once.Owner, m Message, err error) Decision {
 	if err == nil {
 		return Decision{Kind: Ran, Verb: Ack, Attempt: 1}
 	}
 	if _, final := errors.AsType[*once.FinalError](err); final {
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: 1, Err: err}
 	}
-	say(ctx, func(ctx context.Context) error { return store.Release(ctx, k, mark.Owner) })
-	return Decision{Kind: Failed, Verb: Retry, After: c.cfg.Backoff(m.Attempt), Attempt: 1, Err: err}
+	c.unmark(ctx, k, mark)
+	return c.again(max(m.Attempt, 1), err)
+}
+
+// unmark lets the next copy be handled. If the store does not answer, that is lost.
+func (c *Consumer) unmark(ctx context.Context, k once.Key, mark once.Owner) {
+	say(ctx, func(ctx context.Context) error { return c.cfg.Guard.Store().Release(ctx, k, mark) })
 }

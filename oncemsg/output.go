@@ -64,6 +64,10 @@ type turn struct {
 	over    bool
 }
 
+func (c *Consumer) newTurn(a *once.Attempt) *turn {
+	return &turn{Context: a.Context(), attempt: a, emits: c.cfg.Publish != nil}
+}
+
 func (t *turn) Value(key any) any {
 	if _, ok := key.(turnKey); ok {
 		return t
@@ -113,6 +117,8 @@ func encodeOutputs(outputs []Output) (once.Outcome, error) {
 
 func decodeOutputs(out once.Outcome) ([]Output, error) {
 	switch {
+	case out.Failed:
+		return nil, errForeign
 	case out.Type == "" && len(out.Data) == 0:
 		return nil, nil
 	case out.Type != outputsType:

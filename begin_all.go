@@ -1,0 +1,173 @@
+package once
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// A Request is one operation of [Guard.BeginAll].
+type Request struct {
+	Key         Key         // Required.
+	Fingerprint Fingerprint // zero: not compared
+}
+
+// A Begun is what [Guard.BeginAll] returns for one request, and what [Guard.Begin] would.
+type Begun struct {
+	Attempt *Attempt
+	Err     error
+}
+
+// BeginAll is [Guard.Begin] for many operations. Their claims take one round trip if the store is
+// a [Batcher], and are made one after the other if not. The results are in the order of the
+// requests. Each operation stands for itself: each owner must end its attempt.
+//
+// It does not wait for operations in flight. Of requests with the same key only the first can win.
+func (g *Guard) BeginAll(ctx context.Context, requests []Request) []Begun {
+	begun := make([]Begun, len(requests))
+	terms := g.terms()
+	terms.wait = 0
+	batcher, ok := g.store.(Batcher)
+	if !ok || len(requests) < 2 {
+		for i, r := range requests {
+			begun[i].Attempt, begun[i].Err = g.begin(ctx, r.Key, r.Fingerprint, terms)
+		}
+		return begun
+	}
+	b := batchBegin{g: g, ctx: ctx, requests: requests, begun: begun}
+	b.prepare(terms)
+	for try := 1; len(b.claims) > 0; try++ {
+		b.send(batcher, try == claimTries)
+		if len(b.claims) > 0 && g.cfg.Pause(ctx, backoff(try)) != nil {
+			b.giveUp(context.Cause(ctx))
+		}
+	}
+	return begun
+}
+
+// A batchBegin is the state of one call of BeginAll. Requests whose fate is unknown are sent
+// again: the owner in the claim makes that safe.
+type batchBegin struct {
+	g        *Guard
+	ctx      context.Context
+	requests []Request
+	begun    []Begun
+	started  time.Time
+
+	claims []Claim // still to be answered
+	of     []int   // the request of each
+}
+
+// prepare makes a claim for each request that the store has to be asked about.
+func (b *batchBegin) prepare(terms claimTerms) {
+	b.started = time.Now()
+	seen := make(map[Key]bool, len(b.requests))
+	for i, r := range b.requests {
+		if err := r.Key.Check(); err != nil {
+			b.refuse(i, &KeyError{Key: r.Key, Err: err})
+			continue
+		}
+		if seen[r.Key] {
+			b.refuse(i, &KeyError{Key: r.Key, Err: ErrInFlight, RetryAfter: b.g.cfg.Lease})
+			continue
+		}
+		seen[r.Key] = true
+		if b.known(i, r) {
+			continue
+		}
+		b.of = append(b.of, i)
+		b.claims = append(b.claims, Claim{
+			Key: r.Key, Fingerprint: r.Fingerprint, Owner: NewOwner(),
+			Lease: b.g.cfg.Lease, Takeover: terms.takeover, Forget: terms.forget,
+		})
+	}
+}
+
+// known answers a request that this process knows the answer of.
+func (b *batchBegin) known(i int, r Request) bool {
+	if rec, ok := b.g.cache.get(r.Key); ok {
+		if r.Fingerprint.Matches(rec.Fingerprint) {
+			b.finish(i, b.g.replayOf(rec), nil)
+		} else {
+			b.refuse(i, &KeyError{Key: r.Key, Err: ErrMismatch})
+		}
+		return true
+	}
+	f := b.g.flights.get(r.Key)
+	if f == nil {
+		return false
+	}
+	err := &KeyError{Key: r.Key, Err: ErrMismatch}
+	if r.Fingerprint.Matches(f.a.rec.Fingerprint) {
+		err.Err, err.RetryAfter = ErrInFlight, b.g.flights.lease(f)
+	}
+	b.refuse(i, err)
+	return true
+}
+
+// send sends the claims, and keeps those whose fate is unknown unless this was the last try.
+func (b *batchBegin) send(batcher Batcher, last bool) {
+	sent := time.Now()
+	ctx, cancel := context.WithTimeout(b.ctx, b.g.cfg.Lease) // a later answer is worth nothing
+	results := batcher.ClaimBatch(ctx, b.claims)
+	cancel()
+	claims, of := b.claims, b.of
+	b.claims, b.of = nil, nil
+	var failed error
+	for n, res := range results {
+		switch i, err := of[n], res.Err; {
+		case err == nil:
+			b.answer(i, claims[n], res.Record, sent)
+		case isUnknown(err) || errors.Is(err, ErrLost): // see Guard.claim
+			b.claims, b.of = append(b.claims, claims[n]), append(b.of, i)
+			failed = err
+		default:
+			b.refuse(i, &KeyError{Key: claims[n].Key, Err: err})
+		}
+	}
+	if failed != nil && (last || b.ctx.Err() != nil) {
+		b.giveUp(failed)
+	}
+}
+
+// answer says what the store's answer to a claim means.
+func (b *batchBegin) answer(i int, c Claim, rec Record, sent time.Time) {
+	switch {
+	case rec.Won(c):
+		b.finish(i, b.g.takeOff(b.ctx, rec, c.Fingerprint, sent, false), nil)
+	case rec.State == Done:
+		b.g.cache.put(rec, sent)
+		b.finish(i, b.g.replayOf(rec), nil)
+	case rec.State == InDoubt && rec.Owner == c.Owner:
+		// Our own claim, whose replies were lost for longer than its lease.
+		err := b.g.disown(b.ctx, c)
+		if err == nil {
+			err = ErrInFlight // it is free at once
+		}
+		b.refuse(i, &KeyError{Key: c.Key, Err: err})
+	case rec.State == InDoubt:
+		b.refuse(i, &KeyError{Key: c.Key, Err: ErrInDoubt, Attempt: rec.Attempt})
+	default:
+		b.refuse(i, &KeyError{Key: c.Key, Err: ErrInFlight, RetryAfter: max(rec.Lease, 0)})
+	}
+}
+
+// giveUp is for a store that does not answer. Claims that may have been made are given back,
+// all at once: the caller is waiting to hear of it.
+func (b *batchBegin) giveUp(err error) {
+	var disowned sync.WaitGroup
+	for n, c := range b.claims {
+		disowned.Go(func() { b.g.disown(b.ctx, c) })
+		b.refuse(b.of[n], &KeyError{Key: c.Key, Err: err})
+	}
+	disowned.Wait()
+	b.claims, b.of = nil, nil
+}
+
+func (b *batchBegin) refuse(i int, err *KeyError) { b.finish(i, nil, err) }
+
+func (b *batchBegin) finish(i int, a *Attempt, err error) {
+	b.begun[i] = Begun{a, err}
+	b.g.tellBegun(b.ctx, b.requests[i].Key, a, err, b.started)
+}
