@@ -46,7 +46,7 @@ There has to be a PostgreSQL, and the first time --migrate makes the tables. Thi
   docker run --rm -p 5432:5432 -e POSTGRES_PASSWORD=once postgres:18
 
 On Debian, apt-get install postgresql does, and sudo -u postgres createuser --pwprompt and createdb
-make a user and a database: --store postgres://USER:PASSWORD@127.0.0.1:5432/DATABASE, or ONCE_STORE.`
+make a user and a database: --store postgres://USER:PASSWORD@127.0.0.1:5432/DATABASE, or ONCE_STORE`
 
 const try = `Charges are taken on http://%[1]s. Charge a card, and then again with the same key:
 

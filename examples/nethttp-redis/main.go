@@ -45,7 +45,7 @@ Is there a Redis? One of these starts it:
   docker run --rm -p 6379:6379 redis:8 --appendonly yes --appendfsync always
   apt-get install redis-server
 
-Another one is named by --store redis://HOST:PORT or the environment variable ONCE_STORE.`
+Another one is named by --store redis://HOST:PORT or the environment variable ONCE_STORE`
 
 const try = `Charges are taken on http://%[1]s. Charge a card, and then again with the same key:
 
