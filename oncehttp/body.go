@@ -1,7 +1,6 @@
 package oncehttp
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -14,8 +13,9 @@ var errTooLarge = errors.New("oncehttp: request body is too large")
 // announces a large one gets no more.
 const firstRead = 64 << 10
 
-// readBody reads the whole body, of at most limit bytes.
-func readBody(r *http.Request, limit int64) ([]byte, error) {
+// readBody appends the whole body, of at most limit bytes, to buf, which is empty. It returns nil
+// if there is no body.
+func readBody(buf []byte, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
@@ -26,7 +26,10 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength >= 0 {
 		size = r.ContentLength + 1 // the end is seen only by reading on
 	}
-	body := make([]byte, 0, min(size, firstRead))
+	body := buf
+	if size = min(size, firstRead); int64(cap(body)) < size {
+		body = make([]byte, 0, size)
+	}
 	for {
 		if len(body) == cap(body) {
 			body = append(body, 0)[:len(body)]
@@ -48,34 +51,50 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	}
 }
 
-// bufferedBody is a body that was read before. Like the body of a server it cannot be read any
-// more once the handler has returned.
-type bufferedBody struct {
-	mu     sync.Mutex // guards all
-	rest   bytes.Reader
+// A heldBody is a body that was read before, for a handler. Its memory is used again for the next
+// request, so that, like the body of a server, it cannot be read any more once the handler has
+// returned: not even by a goroutine that the handler left behind.
+type heldBody struct {
+	mu   sync.Mutex // guards all, and what its readers have read
+	data []byte
+	over bool
+}
+
+// end is the end for all readers.
+func (h *heldBody) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.data, h.over = nil, true
+}
+
+// open returns a reader from the start. It lets the handler's own client repeat the request that
+// it passes on.
+func (h *heldBody) open() (io.ReadCloser, error) { return &bodyReader{held: h}, nil }
+
+// A bodyReader is what the handler reads. It belongs to one goroutine at a time.
+type bodyReader struct {
+	held   *heldBody
+	at     int
 	closed bool
 }
 
-func (b *bufferedBody) reset(body []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rest.Reset(body)
-	b.closed = false
-}
-
-func (b *bufferedBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
+func (b *bodyReader) Read(p []byte) (int, error) {
+	b.held.mu.Lock()
+	defer b.held.mu.Unlock()
+	switch {
+	case b.closed || b.held.over:
 		return 0, http.ErrBodyReadAfterClose
+	case b.at == len(b.held.data):
+		return 0, io.EOF
 	}
-	return b.rest.Read(p)
+	n := copy(p, b.held.data[b.at:])
+	b.at += n
+	return n, nil
 }
 
-func (b *bufferedBody) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b *bodyReader) Close() error {
+	b.held.mu.Lock()
+	defer b.held.mu.Unlock()
 	b.closed = true
-	b.rest.Reset(nil)
 	return nil
 }

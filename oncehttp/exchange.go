@@ -1,10 +1,8 @@
 package oncehttp
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/oncehq/once"
@@ -23,7 +21,7 @@ type exchange struct {
 
 	key     once.Key
 	fp      once.Fingerprint
-	body    []byte // of the request, never written to; nil: there is none, or it was not read
+	body    []byte // of the request, in the scratch; nil: there is none, or it was not read
 	scratch *scratch
 }
 
@@ -32,7 +30,10 @@ func (x *exchange) pass() {
 	r := x.r
 	if x.body != nil {
 		r = x.r.WithContext(x.r.Context())
-		r.Body = io.NopCloser(bytes.NewReader(x.body))
+		held := &heldBody{data: x.body}
+		r.Body, _ = held.open()
+		r.GetBody = held.open
+		defer held.end()
 		defer x.returned(r)
 	}
 	x.next.ServeHTTP(x.w, r)

@@ -28,9 +28,6 @@ type digester struct {
 // left out, a multipart body by its parts, for the boundary between them is random, and any other
 // by its bytes. The length of each part goes before it, so that none can pass for another.
 func fingerprint(d *digester, r *http.Request, body []byte, left *omission) once.Fingerprint {
-	if d.hash == nil {
-		d.hash = sha256.New()
-	}
 	contentType := first(r.Header["Content-Type"])
 	encoding := first(r.Header["Content-Encoding"])
 	d.text = appendPart(d.text[:0], fingerprintVersion)
@@ -59,6 +56,12 @@ func fingerprint(d *digester, r *http.Request, body []byte, left *omission) once
 		}
 	default:
 		d.text = appendPart(appendPart(d.text, contentType), "raw")
+	}
+	if raw == nil {
+		return sha256.Sum256(d.text)
+	}
+	if d.hash == nil {
+		d.hash = sha256.New()
 	}
 	d.hash.Reset()
 	d.hash.Write(d.text)

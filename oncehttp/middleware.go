@@ -63,7 +63,11 @@ func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		next.ServeHTTP(w, r)
 		return
 	}
-	x := &exchange{m: m, w: w, r: r, next: next}
+	x := &exchange{m: m, w: w, r: r, next: next, scratch: m.getScratch()}
+	defer func() {
+		m.putScratch(x.scratch)
+		x.scratch = nil
+	}()
 	if !x.identify() {
 		return
 	}
@@ -71,11 +75,6 @@ func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		x.pass()
 		return
 	}
-	x.scratch = m.getScratch()
-	defer func() {
-		m.putScratch(x.scratch)
-		x.scratch = nil
-	}()
 	if !x.describe() {
 		return
 	}
@@ -108,11 +107,14 @@ func (x *exchange) identify() bool {
 		x.key.ID = ""
 		return m.cfg.PassUpgrades || x.refuse(ProblemStreamRefused, nil)
 	}
-	if x.body, err = readBody(r, m.cfg.MaxRequestBody); err != nil {
+	if x.body, err = readBody(x.scratch.request[:0], r, m.cfg.MaxRequestBody); err != nil {
 		if errors.Is(err, errTooLarge) {
 			return x.refuse(ProblemRequestTooLarge, nil)
 		}
 		return x.refuse(ProblemRequestBroken, nil)
+	}
+	if x.body != nil {
+		x.scratch.request = x.body
 	}
 	if m.cfg.KeyFrom != nil {
 		if x.key.ID, err = m.cfg.KeyFrom(r, x.body); err == nil && x.key.ID != "" {

@@ -47,12 +47,10 @@ func parseOwn(data []byte, fields []field) (p parsedMessage, ok bool) {
 	}
 	head := string(data[:end+2])
 	p.body = data[end+4:]
-	_, lines, _ := strings.Cut(head, crlf)
-	ends := strings.Count(head, crlf)
-	clean := strings.Count(head, "\r") == ends && strings.Count(head, "\n") == ends
 	p.fields = fields
-	p.values = make([]string, 0, ends+1) // room for the marks of a replay
-	if p.status < 100 || !clean || !p.appendFields(lines, 0) {
+	p.values = make([]string, 0, strings.Count(head, "\n")+1) // room for the marks of a replay
+	_, lines, ok := cutLine(head)
+	if p.status < 100 || !ok || !p.appendFields(lines, 0) {
 		return p, false
 	}
 	p.header = len(p.fields)
@@ -63,11 +61,12 @@ func parseOwn(data []byte, fields []field) (p parsedMessage, ok bool) {
 // start.
 func (p *parsedMessage) appendFields(lines string, start int) bool {
 	for lines != "" {
-		line, rest, ok := strings.Cut(lines, crlf)
-		name, value, found := strings.Cut(line, ": ")
-		if !ok || !found || !isToken(name) {
+		line, rest, ok := cutLine(lines)
+		colon := strings.IndexByte(line, ':')
+		if !ok || colon < 0 || colon+1 == len(line) || line[colon+1] != ' ' || !isToken(line[:colon]) {
 			return false
 		}
+		name, value := line[:colon], line[colon+2:]
 		lines = rest
 		if name == "Transfer-Encoding" && start == 0 {
 			if p.chunked || value != "chunked" {
@@ -91,6 +90,15 @@ func (p *parsedMessage) appendFields(lines string, start int) bool {
 	return true
 }
 
+// cutLine returns the first line of s. It must end with CRLF and have no part of one before that.
+func cutLine(s string) (line, rest string, ok bool) {
+	end := strings.IndexByte(s, '\n')
+	if end < 1 || strings.IndexByte(s[:end], '\r') != end-1 {
+		return "", "", false
+	}
+	return s[:end-1], s[end+1:], true
+}
+
 // unchunk takes the body out of its chunk, and parses the trailers.
 func (p *parsedMessage) unchunk() bool {
 	rest := p.body
@@ -111,9 +119,7 @@ func (p *parsedMessage) unchunk() bool {
 		p.body, rest = rest[:size], rest[size+5:]
 	}
 	trailers, ok := bytes.CutSuffix(rest, []byte(crlf))
-	ends := bytes.Count(trailers, []byte(crlf))
-	return ok && bytes.Count(trailers, []byte("\r")) == ends && bytes.Count(trailers, []byte("\n")) == ends &&
-		p.appendFields(string(trailers), p.header)
+	return ok && p.appendFields(string(trailers), p.header)
 }
 
 // parseForeign parses a response message that somebody else wrote.

@@ -13,6 +13,7 @@ const maxPooled = 64 << 10
 // request at a time; nothing in it may be given to a store, which keeps what it is given.
 type scratch struct {
 	digest  digester
+	request []byte // the body of the request
 	body    []byte // of the response, as far as it is recorded
 	head    []byte // of the message that is recorded
 	actions []action
@@ -23,7 +24,7 @@ type scratch struct {
 func (m *Middleware) getScratch() *scratch { return m.scratches.Get().(*scratch) }
 
 func (m *Middleware) putScratch(s *scratch) {
-	if cap(s.body) > maxPooled || cap(s.digest.text) > maxPooled || cap(s.actions) > maxPooled/16 ||
+	if cap(s.request) > maxPooled || cap(s.body) > maxPooled || cap(s.digest.text) > maxPooled || cap(s.actions) > maxPooled/16 ||
 		cap(s.digest.canon.spare) > maxPooled || cap(s.digest.canon.members) > maxPooled/32 {
 		return
 	}

@@ -1,10 +1,8 @@
 package oncehttp
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -21,7 +19,8 @@ var (
 type turn struct {
 	x       *exchange
 	attempt *once.Attempt
-	body    bufferedBody
+	held    heldBody
+	body    bodyReader
 	rec     recorder
 	ctx     runContext
 	control control
@@ -35,9 +34,8 @@ func (t *turn) take(x *exchange, a *once.Attempt, entry http.Header) (err error)
 	t.rec.open(t, entry)
 	r := x.r.WithContext(&t.ctx)
 	if x.body != nil {
-		t.body.reset(x.body)
-		r.Body = &t.body
-		r.GetBody = x.getBody
+		t.held.data, t.body.held = x.body, &t.held
+		r.Body, r.GetBody = &t.body, t.held.open
 	}
 	returned := false
 	defer func() {
@@ -46,17 +44,12 @@ func (t *turn) take(x *exchange, a *once.Attempt, entry http.Header) (err error)
 			a.Abandon(errPanicked)
 		}
 		t.ctx.end()
-		t.body.Close()
+		t.held.end()
 		x.returned(r)
 	}()
 	x.next.ServeHTTP(&t.rec, r)
 	returned = true
 	return t.settle()
-}
-
-// getBody lets the handler's own client repeat the request that it passes on.
-func (x *exchange) getBody() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(x.body)), nil
 }
 
 // settle records what the response means, and sends it.
