@@ -37,14 +37,21 @@ func (p *Program) Commands(t testing.TB, n int) []string {
 	return found[:n]
 }
 
-// GoRun runs a command like "go run ./examples/webhook send", with the program that is built.
+// GoRun runs a command like "go run ./examples/webhook send" to its end, with the program that is
+// built.
 func (p *Program) GoRun(t testing.TB, command string) (string, int) {
+	t.Helper()
+	return p.GoStart(t, command).Wait(t)
+}
+
+// GoStart is GoRun that does not wait for the end.
+func (p *Program) GoStart(t testing.TB, command string) *Program {
 	t.Helper()
 	w, err := words(command)
 	if err != nil || len(w) < 3 || w[0] != "go" || w[1] != "run" {
 		t.Fatalf("not a command to go run: %s", command)
 	}
-	return Run(t, p.dir, p.path, w[3:]...)
+	return Start(t, p.dir, p.path, w[3:]...)
 }
 
 // Curl does what curl would, on the command line of a program's user. It knows the flags that
