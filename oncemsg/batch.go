@@ -100,7 +100,7 @@ func (c *Consumer) handleAll(ctx context.Context, ms []Message, run func(*batch)
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.copyOf != nil {
-			p.decision = copied(p.decision, p.copyOf.decision)
+			p.decision = copied(p.copyOf.decision)
 		}
 		decisions[i] = c.conclude(ctx, ms[i], p.decision)
 		p.decision = decisions[i]
@@ -109,12 +109,13 @@ func (c *Consumer) handleAll(ctx context.Context, ms []Message, run func(*batch)
 }
 
 // copied returns the decision on a copy of another message of the batch.
-func copied(d, first Decision) Decision {
-	key, weak := d.Key, d.Weak
-	d = first
-	d.Key, d.Weak = key, weak
-	if d.Kind == Ran {
+func copied(first Decision) Decision {
+	d := first
+	switch {
+	case first.Kind == Ran:
 		d.Kind = Duplicate
+	case first.Verb == Retry:
+		d.Kind, d.Err = InFlight, once.ErrInFlight
 	}
 	return d
 }
@@ -198,6 +199,7 @@ func (b *batch) mark(ctx context.Context, asked []int, requests []once.Request) 
 // abandon ends the attempts whose messages were not come to because the handler has ended its
 // goroutine. It changes nothing for the others.
 func (b *batch) abandon() {
+	b.working.Wait()
 	for i := range b.parts {
 		if t := b.parts[i].turn; t != nil && t.attempt != nil {
 			t.attempt.Abandon(errGoexit)

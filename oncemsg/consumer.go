@@ -74,7 +74,7 @@ func (c *Consumer) handle(ctx context.Context, m Message, h Handler) Decision {
 	case c.cfg.Mode == DropOnlyMayLose:
 		d = c.drop(ctx, k, m, h)
 	default:
-		d = c.once(ctx, k, m, h)
+		d = c.guarded(ctx, k, m, h)
 	}
 	d.Key, d.Weak = k, weak
 	return c.conclude(ctx, m, d)
@@ -84,7 +84,8 @@ func (c *Consumer) handle(ctx context.Context, m Message, h Handler) Decision {
 // transaction back in favour of another one.
 const reruns = 10
 
-func (c *Consumer) once(ctx context.Context, k once.Key, m Message, h Handler) Decision {
+// guarded handles a message under the guard.
+func (c *Consumer) guarded(ctx context.Context, k once.Key, m Message, h Handler) Decision {
 	if d, old := c.tooOld(ctx, k, m); old {
 		return d
 	}
@@ -147,6 +148,8 @@ func (c *Consumer) refused(err error) Decision {
 		if known != nil {
 			d.Attempt = known.Attempt
 		}
+	case errors.Is(err, once.ErrUnreadable):
+		d.Kind, d.Verb = Poisoned, DeadLetter
 	case errors.Is(err, once.ErrMismatch):
 		d.Kind, d.Verb = Mismatch, DeadLetter
 	default:

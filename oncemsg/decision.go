@@ -29,7 +29,8 @@ const (
 	// Rejected: the handler failed for good, now or when it ran for an earlier copy.
 	Rejected
 
-	// Poisoned: the attempts are used up, and nobody knows if the message was dealt with.
+	// Poisoned: the attempts are used up, or the record is damaged, and nobody knows if the message
+	// was dealt with.
 	Poisoned
 
 	// Mismatch: the key is that of another message: the same id with other contents.
@@ -121,9 +122,9 @@ type Decision struct {
 	Attempt int
 }
 
-// Error returns an [*Error] around d, or nil if the broker has to be told that the message is
+// AsError returns an [*Error] around d, or nil if the broker has to be told that the message is
 // dealt with.
-func (d Decision) Error() error {
+func (d Decision) AsError() error {
 	if d.Verb == Ack {
 		return nil
 	}

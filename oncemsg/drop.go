@@ -52,7 +52,9 @@ func (c *Consumer) claimMarks(ctx context.Context, marks []once.Claim) []once.Cl
 func (c *Consumer) marked(ctx context.Context, mark once.Claim, res once.ClaimResult) (Decision, bool) {
 	switch {
 	case res.Err != nil:
-		c.unmark(ctx, mark.Key, mark.Owner) // it may have been made although the reply was lost
+		if !errors.Is(res.Err, once.ErrMismatch) && !errors.Is(res.Err, once.ErrFull) {
+			c.unmark(ctx, mark.Key, mark.Owner) // it may have been made although the reply was lost
+		}
 		return c.refused(res.Err), false
 	case res.Record.Owner != mark.Owner:
 		return Decision{Kind: Duplicate, Verb: Ack, Attempt: res.Record.Attempt}, false

@@ -78,7 +78,8 @@ type Verbs struct {
 	// Delays says that Nak heeds its duration. Otherwise the consumer waits before it calls Nak.
 	Delays bool
 
-	// Extend makes the broker's lease end Message.Lease from now.
+	// Extend makes the broker's lease end Message.Lease from now. It must return when its context
+	// is done.
 	Extend func(context.Context) error
 
 	// DeadLetter sets the message aside for people to look at, and ends its delivery.
@@ -92,8 +93,9 @@ type Verbs struct {
 // store it carries the transaction. It is done, with the cause [once.ErrLost], when another copy
 // may soon be run; the handler should stop then.
 //
-// Nil: done. [once.Final]: failed for good, the message is dead-lettered, now and whenever a copy
-// of it arrives. [once.NoEffect]: nothing happened, and this attempt does not count. Any other
+// What it returns is classified as in [once.Do]. Nil: done. [once.Final]: failed for good; that
+// is recorded, and a transaction committed, and the message is dead-lettered, now and whenever a
+// copy of it arrives. [once.NoEffect]: nothing happened, and a first attempt does not count. Any other
 // error, and a panic: nobody knows; the message is delivered again, and the guard's policy
 // decides.
 type Handler func(ctx context.Context, m Message) error

@@ -12,6 +12,6 @@ func Wrap[M any](c *Consumer, describe func(M) Message, h func(context.Context, 
 	return func(ctx context.Context, native M) error {
 		return c.Handle(ctx, describe(native), func(ctx context.Context, _ Message) error {
 			return h(ctx, native)
-		}).Error()
+		}).AsError()
 	}
 }
