@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 
 // patience is how long a program may take for anything. It is generous, since tests run on
 // machines that are busy.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // Build builds a package of this workspace, "." for that of the test, and returns the path of
 // the program.
@@ -34,7 +35,7 @@ func Build(t testing.TB, pkg string) string {
 	return path
 }
 
-// A Program is a running process. It is killed when the test ends.
+// A Program is a running process. It is killed when the test ends, and so is what it has started.
 type Program struct {
 	path string // of the executable
 	dir  string // where it runs
@@ -56,7 +57,7 @@ func Start(t testing.TB, dir, path string, args ...string) *Program {
 			p.cmd.Env = append(p.cmd.Env, v)
 		}
 	}
-	dieWithParent(p.cmd)
+	group(p.cmd)
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.done)
@@ -81,9 +82,9 @@ func Start(t testing.TB, dir, path string, args ...string) *Program {
 	return p
 }
 
-// Kill ends the program as kill -9 does.
+// Kill ends the program, and what it has started, as kill -9 does.
 func (p *Program) Kill() {
-	p.cmd.Process.Kill()
+	kill(p.cmd)
 	<-p.done
 }
 
@@ -116,10 +117,16 @@ func Run(t testing.TB, dir, path string, args ...string) (string, int) {
 	return Start(t, dir, path, args...).Wait(t)
 }
 
-// Printed waits until the program has printed the text.
-func (p *Program) Printed(t testing.TB, text string) {
+// Printed waits until the program has printed what the regular expression describes, and returns
+// the match and its groups.
+func (p *Program) Printed(t testing.TB, pattern string) []string {
 	t.Helper()
-	p.until(t, text, func(all string) bool { return strings.Contains(all, text) })
+	var match []string
+	p.until(t, pattern, func(all string) bool {
+		match = regexp.MustCompile(pattern).FindStringSubmatch(all)
+		return match != nil
+	})
+	return match
 }
 
 // until waits until what the program has printed, up to the last line feed, is enough.
