@@ -376,3 +376,18 @@ func TestObserverIsToldEveryDecision(t *testing.T) {
 		t.Errorf("observed %s", got)
 	}
 }
+
+// Who watches the guard is told why an attempt has left its message in doubt.
+func TestGuardIsToldWhyAHandlerFailed(t *testing.T) {
+	var cause error
+	g := newGuard(t, once.Config{Observe: func(_ context.Context, e once.Event) {
+		if e.Kind == once.Abandoned {
+			cause = e.Err
+		}
+	}})
+	c, r := newConsumer(t, oncemsg.Config{Guard: g}), &runs{errs: []error{errNet}}
+	c.Handle(t.Context(), message, r.handle)
+	if !errors.Is(cause, errNet) {
+		t.Errorf("cause is %v", cause)
+	}
+}

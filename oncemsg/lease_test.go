@@ -3,6 +3,7 @@ package oncemsg_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,9 @@ import (
 
 // A lease is that of a broker: it counts when it was extended, and how often it ran out.
 type lease struct {
-	every   time.Duration
+	every time.Duration
+
+	mu      sync.Mutex // guards the rest
 	ends    time.Time
 	calls   int
 	lapses  int
@@ -24,6 +27,8 @@ type lease struct {
 func newLease(every time.Duration) *lease { return &lease{every: every, ends: time.Now().Add(every)} }
 
 func (l *lease) extend(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.calls++
 	if l.failing > 0 {
 		l.failing--
@@ -34,6 +39,12 @@ func (l *lease) extend(context.Context) error {
 	}
 	l.ends = time.Now().Add(l.every)
 	return nil
+}
+
+func (l *lease) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().After(l.ends)
 }
 
 func (l *lease) message() oncemsg.Message {
@@ -52,7 +63,7 @@ func TestBothLeasesAreKeptWhileTheHandlerRuns(t *testing.T) {
 		for range 59 {
 			time.Sleep(time.Minute)
 			wantDecision(t, other.Handle(t.Context(), message, r.handle), oncemsg.InFlight, oncemsg.Retry)
-			if time.Now().After(l.ends) {
+			if l.over() {
 				t.Fatal("the broker's lease is over while the handler runs")
 			}
 		}
