@@ -68,7 +68,12 @@ func startMariaDB(dir string, settings []string) (*MariaDBServer, error) {
 	data := filepath.Join(dir, "data")
 	args := append([]string{"--no-defaults", "--datadir=" + data, "--skip-test-db", "--skip-name-resolve",
 		"--auth-root-authentication-method=normal"}, mariadbUser()...)
-	out, err := exec.Command(install, args...).CombinedOutput()
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o755); err != nil {
+		return nil, err
+	}
+	installing := exec.Command(install, args...)
+	installing.Env = mariadbEnv(dir)
+	out, err := installing.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("servers: mariadb-install-db: %w; it printed:\n%s", err, out)
 	}
@@ -104,7 +109,15 @@ func (s *MariaDBServer) serve(path string, port int) *exec.Cmd {
 		name, value, _ := strings.Cut(setting, "=")
 		args = append(args, "--"+strings.TrimSpace(name)+"="+strings.TrimSpace(value))
 	}
-	return exec.Command(path, args...)
+	cmd := exec.Command(path, args...)
+	cmd.Env = mariadbEnv(s.Dir)
+	return cmd
+}
+
+// mariadbEnv gives a server a folder of its own for temporary tables. When it starts it removes
+// all that it finds there, be it another server's.
+func mariadbEnv(dir string) []string {
+	return append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"))
 }
 
 // mariadbUser returns the option that is needed to run as root, if that is who runs the test.

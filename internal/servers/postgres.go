@@ -124,6 +124,16 @@ func (s *PostgresServer) Restart(t testing.TB) {
 // gone.
 func (s *PostgresServer) Stop() { s.end(syscall.SIGINT) }
 
+// KillAll is [Process.Kill] also for the processes that serve the server's clients, which go on
+// for a while without it.
+func (s *PostgresServer) KillAll() {
+	pids := s.children()
+	s.Kill()
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
 // Close ends the server and removes its files.
 func (s *PostgresServer) Close() {
 	s.Resume()

@@ -21,6 +21,7 @@ type Proxy struct {
 	mu     sync.Mutex // guards the rest
 	change *sync.Cond // paused or closed has changed
 	conns  map[*proxied]bool
+	asked  int // requests
 	fault  fault
 	faults int
 	delay  time.Duration
@@ -87,6 +88,14 @@ func (p *Proxy) Faults() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults
+}
+
+// Requests returns how many times a client has sent something. Where a client sends nothing more
+// before the answer is there, and no request is long, that is how many round trips there were.
+func (p *Proxy) Requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 // Delay holds every answer back for so long, from now on. Zero ends that.
@@ -176,6 +185,7 @@ func (p *Proxy) requests(c *proxied) {
 	p.pass(c, c.client, c.server, func(chunk []byte) verdict {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.asked++
 		if p.fault.kind == none || !bytes.Contains(chunk, p.fault.match) {
 			return forward
 		}

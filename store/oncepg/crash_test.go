@@ -35,12 +35,12 @@ func TestKilledClientLeavesEffectAndOutcomeOrNeither(t *testing.T) {
 	done, died := 0, 0
 	for kill := range *clientKills {
 		ok(t, b.exec("TRUNCATE "+b.table+", "+cfg.Schema+".records"))
-		breaker := newBreaker(t, server.Addr)
-		p := startChild(t, "transact", through(server, breaker.addr), cfg.Schema, b.table)
+		breaker := servers.NewBreaker(t, server.Addr)
+		p := startChild(t, "transact", through(server, breaker.Addr), cfg.Schema, b.table)
 		told := -1
 		for line := p.next(); line != ""; line = p.next() {
 			if line == "ready" {
-				breaker.arm(1+kill/int(moments), moment(kill%int(moments)), p.kill)
+				breaker.Arm(1+kill/int(servers.Moments), servers.Moment(kill%int(servers.Moments)), p.kill)
 				fmt.Fprintln(p.in)
 			} else if n, err := strconv.Atoi(line); err == nil {
 				told = n
@@ -90,14 +90,14 @@ func TestKilledServerLeavesEffectAndOutcomeOrNeither(t *testing.T) {
 	b := newBusiness(t, cfg.DSN)
 	ctx := t.Context()
 	for kill := range *serverKills {
-		breaker := newBreaker(t, server.Addr)
+		breaker := servers.NewBreaker(t, server.Addr)
 		through := cfg
-		through.DSN = strings.Replace(cfg.DSN, server.Addr, breaker.addr, 1)
+		through.DSN = strings.Replace(cfg.DSN, server.Addr, breaker.Addr, 1)
 		s, err := oncepg.OpenTransactional(ctx, through)
 		ok(t, err)
 		g := guardOver(t, s)
 		killed := make(chan struct{})
-		breaker.arm(12+kill/int(moments), moment(kill%int(moments)), func() {
+		breaker.Arm(12+kill/int(servers.Moments), servers.Moment(kill%int(servers.Moments)), func() {
 			server.Kill()
 			close(killed)
 		})

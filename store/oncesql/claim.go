@@ -20,18 +20,23 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	// Whatever makes another round necessary is the success of another claim; so there is an
 	// end to them.
 	for look := s.engine.looksFirst(); ; look = true {
-		if look {
-			r, err := s.look(ctx, c.Key)
-			if err != nil {
-				return once.Record{}, err
+		var r *row
+		switch {
+		case s.sql.insertOrSee != "":
+			r = new(row)
+			err = explain(s.engine.see(ctx, s.sql.insertOrSee, insertArgs(c), r.columns()...))
+		case look:
+			r, err = s.look(ctx, c.Key)
+		}
+		if err != nil {
+			return once.Record{}, err
+		}
+		if r != nil {
+			rec, settled, err := s.contest(ctx, c, r)
+			if err != nil || settled {
+				return rec, err
 			}
-			if r != nil {
-				rec, settled, err := s.contest(ctx, c, r)
-				if err != nil || settled {
-					return rec, err
-				}
-				continue
-			}
+			continue
 		}
 		rec, err := s.insert(ctx, c)
 		if err != nil || rec.Fence != 0 {
@@ -50,7 +55,7 @@ func (s *Store) insert(ctx context.Context, c once.Claim) (once.Record, error) {
 	return won(c, c.Fingerprint, 1, fence, fence), nil // the fence is the time
 }
 
-// contest is for a claim of an operation of which there is a row. It reports whether the record
+// contest is for a claim of an operation of which there is a row, which may be its own. It reports whether the record
 // is the answer; otherwise the row has changed, and has to be looked at again.
 func (s *Store) contest(ctx context.Context, c once.Claim, r *row) (once.Record, bool, error) {
 	switch {

@@ -1,6 +1,7 @@
 package oncesql_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,14 +14,23 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, cfg oncesql.Config) {
 		migrated(t, cfg)
-		oncetest.TestStore(t, oncetest.Options{
+		o := oncetest.Options{
 			Open:   func(t *testing.T) once.Store { return open(t, cfg) },
 			Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
 			Reopen: func(t *testing.T, s once.Store) once.Store {
 				ok(t, s.(*oncesql.Store).Close())
 				return open(t, cfg)
 			},
-		})
+		}
+		if strings.HasPrefix(cfg.DSN, "mysql:") {
+			o.SkewedHandle = func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
+				return openSkewed(t, cfg, skew)
+			}
+		}
+		if raced {
+			o.Histories, o.Steps = 1, 200
+		}
+		oncetest.TestStore(t, o)
 	})
 }
 

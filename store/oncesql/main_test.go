@@ -23,6 +23,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childEnv); dsn != "" {
+		if err := child(dsn, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Setenv("TMPDIR", servers.Memory())
 	flag.Parse()
 	flag.Set("test.parallel", "12") // most of the time they wait
@@ -122,6 +129,16 @@ func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// eventually fails the test unless the condition holds before long.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after a minute: %s", what)
+		}
 	}
 }
 

@@ -17,7 +17,10 @@ import (
 var mysqlDialect = dialect{
 	// In UTC, which unlike a session's time zone has no hour twice. As a count since 1970 it does
 	// not depend on the types of columns.
-	now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+	now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+	// The statement's time is that at which it came, and it may read a row that was written
+	// since. SYSDATE is not fixed, but in the session's time zone; see openMySQL.
+	clock:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', SYSDATE(6))",
 	greatest: "GREATEST",
 	// The documented way to get a value back from a statement that changes rows
 	// (https://dev.mysql.com/doc/refman/8.0/en/information-functions.html#function_last-insert-id).
@@ -27,6 +30,14 @@ var mysqlDialect = dialect{
 	setFence: func(value string) string { return "LAST_INSERT_ID(" + value + ")" },
 
 	forUpdate: " FOR UPDATE",
+}
+
+// mariadbDialect is what MariaDB can do beyond MySQL: a claim sees what stands in its way.
+// A row that is there keeps its values, for which the server writes nothing.
+func mariadbDialect() dialect {
+	d := mysqlDialect
+	d.orSee = "ON DUPLICATE KEY UPDATE state = state RETURNING {seen}"
+	return d
 }
 
 // driverPacket is the size of the largest packet that the driver sends.
@@ -40,7 +51,8 @@ type mysqlEngine struct {
 	config    *mysql.Config
 	db        *sql.DB
 	operating *sql.DB // nil: not for transactional use
-	maxPacket int     // set by inspect
+	maxPacket int     // set by inspect, as is
+	mariadb   bool
 }
 
 func openMySQL(cfg Config) (engine, error) {
@@ -48,11 +60,22 @@ func openMySQL(cfg Config) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := mysqlPool(mc, cfg.MaxConns)
+	db, err := mysqlPool(withParam(mc, "time_zone", "'+00:00'"), cfg.MaxConns)
 	if err != nil {
 		return nil, err
 	}
 	return &mysqlEngine{config: mc, db: db}, nil
+}
+
+// withParam returns a copy in which connections set a variable of the session.
+func withParam(mc *mysql.Config, name, value string) *mysql.Config {
+	mc = mc.Clone()
+	mc.Params = maps.Clone(mc.Params)
+	if mc.Params == nil {
+		mc.Params = make(map[string]string)
+	}
+	mc.Params[name] = value
+	return mc
 }
 
 func mysqlPool(mc *mysql.Config, conns int) (*sql.DB, error) {
@@ -96,11 +119,18 @@ func mysqlConfig(dsn string) (*mysql.Config, error) {
 	// One round trip for a statement in place of two, and nothing prepared that a proxy between
 	// would have to remember.
 	mc.InterpolateParams = true
+	// What it would print on stderr it returns as errors too.
+	mc.Logger = new(mysql.NopLogger)
 	return mc, nil
 }
 
-func (e *mysqlEngine) scheme() string   { return "mysql" }
-func (e *mysqlEngine) dialect() dialect { return mysqlDialect }
+func (e *mysqlEngine) scheme() string { return "mysql" }
+func (e *mysqlEngine) dialect() dialect {
+	if e.mariadb {
+		return mariadbDialect()
+	}
+	return mysqlDialect
+}
 func (e *mysqlEngine) reader() *sql.DB  { return e.db }
 func (e *mysqlEngine) looksFirst() bool { return false }
 func (e *mysqlEngine) moment() int64    { return 0 }
@@ -117,14 +147,9 @@ func (e *mysqlEngine) close() error {
 // themselves: after a deadlock the server has rolled the transaction back, and would otherwise
 // commit each of the statements that may follow.
 func (e *mysqlEngine) openOperations(cfg Config) error {
-	mc := e.config.Clone()
-	mc.Params = maps.Clone(mc.Params)
-	if mc.Params == nil {
-		mc.Params = make(map[string]string)
-	}
 	seconds := (cfg.LockWait + time.Second - 1) / time.Second
-	mc.Params["autocommit"] = "0"
-	mc.Params["innodb_lock_wait_timeout"] = strconv.Itoa(int(seconds))
+	mc := withParam(e.config, "autocommit", "0")
+	mc = withParam(mc, "innodb_lock_wait_timeout", strconv.Itoa(int(seconds)))
 	var err error
 	e.operating, err = mysqlPool(mc, cfg.MaxConns)
 	return err
@@ -156,16 +181,33 @@ func (e *mysqlEngine) changeIn(ctx context.Context, tx *sql.Tx, statement string
 // maxOutcome leaves room for the escapes of an outcome that is all quotes.
 func (e *mysqlEngine) maxOutcome() int { return (e.maxPacket - 8<<10) / 2 }
 
-func (e *mysqlEngine) change(ctx context.Context, statement string, args ...any) (int64, error) {
-	for try := 1; ; try++ {
+func (e *mysqlEngine) change(ctx context.Context, statement string, args ...any) (fence int64, err error) {
+	err = untilItStands(ctx, func() error {
 		res, err := e.db.ExecContext(ctx, statement, args...)
-		switch number := mysqlNumber(err); {
+		switch {
+		case mysqlNumber(err) == mysqlDuplicate:
+			return nil // of insert: somebody was faster
 		case err == nil:
-			return res.LastInsertId()
-		case number == mysqlDuplicate:
-			return 0, nil // of insert: somebody was faster
-		case number != mysqlDeadlock && number != mysqlLockWaitTimeout || try == mysqlTries || ctx.Err() != nil:
-			return 0, err
+			fence, err = res.LastInsertId()
+		}
+		return err
+	})
+	return fence, err
+}
+
+func (e *mysqlEngine) see(ctx context.Context, statement string, args []any, into ...any) error {
+	return untilItStands(ctx, func() error {
+		return e.db.QueryRowContext(ctx, statement, args...).Scan(into...)
+	})
+}
+
+// untilItStands repeats a statement that the server undoes in favour of another one.
+func untilItStands(ctx context.Context, statement func() error) error {
+	for try := 1; ; try++ {
+		err := statement()
+		if number := mysqlNumber(err); number != mysqlDeadlock && number != mysqlLockWaitTimeout ||
+			try == mysqlTries || ctx.Err() != nil {
+			return err
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/oncehq/once"
 )
 
-// The oldest versions that have all that the statements use (SKIP LOCKED).
+// The oldest versions that have all that the statements use (SKIP LOCKED, and MariaDB RETURNING).
 const (
 	oldestMySQL   = 800
 	oldestMariaDB = 1006
@@ -25,6 +25,7 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	product, oldest := "MySQL", oldestMySQL
 	if strings.Contains(version, "MariaDB") {
 		product, oldest = "MariaDB", oldestMariaDB
+		e.mariadb = true
 	}
 	number, _, _ := strings.Cut(version, "-")
 	s := settings{Guarantees: once.Guarantees{

@@ -15,8 +15,10 @@ const forever = 4_000_000_000_000_000_000
 // A dialect is what an engine says differently.
 type dialect struct {
 	now      string // the engine's clock in microseconds, the same all through a statement
+	clock    string // the same, but not before the moment at which the statement has read
 	greatest string // the function that returns the greatest of its arguments
 	orElse   string // for INSERT: do nothing if the key is there; empty: that is an error
+	orSee    string // for INSERT: return the row, be it new or there before; empty: cannot be done
 
 	// Both make a statement return the fence of the row that it changed; a dialect needs one.
 	setFence func(string) string // around what the fence is set to
@@ -32,15 +34,18 @@ type dialect struct {
 // it was seen, it compares the fence.
 type statements struct {
 	insert, reclaim, takeOver     string
+	insertOrSee                   string // empty: the engine cannot
 	renew, complete, free, forget string
 	load, list, nextScope         string
 	due                           string
-	txComplete, txFree, txLook    string
+	txComplete, txFree            string
+	txLoad, txLook                string
 }
 
-// seen are the columns of [row], in its order.
+// seen are the columns of [row], in its order. What was put in doubt or freed before it was read
+// must not be seen with time left; so the clock must not be older than what was read.
 const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, outcome,
-	created, lease_end, expires, {now}`
+	created, lease_end, expires, {clock}`
 
 // owned is the condition that the caller owns a record that is not over and has no outcome.
 const owned = `scope = ? AND id = ? AND owner = ? AND state = 1 AND expires > {now}`
@@ -48,25 +53,32 @@ const owned = `scope = ? AND id = ? AND owner = ? AND state = 1 AND expires > {n
 func newStatements(d dialect) statements {
 	parts := strings.NewReplacer("{seen}", seen, "{owned}", owned, "{free}", free)
 	words := strings.NewReplacer(
-		"{now}", d.now, "{or else}", d.orElse, "{return fence}", d.fence,
+		"{now}", d.now, "{clock}", d.clock, "{or else}", d.orElse, "{return fence}", d.fence,
 		"{time}", d.setFence(d.now), "{same fence}", d.setFence("fence"), "{this fence}", d.setFence("?"),
 		"{greater}", d.greatest+"(fence + 1, "+d.now+")",
 		"{greater fence}", d.setFence(d.greatest+"(fence + 1, "+d.now+")"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
-	return statements{
+	txLoad := of(strings.ReplaceAll(parts.Replace(load), "{clock}", "{now}"))
+	st := statements{
 		insert: of(insert), reclaim: of(reclaim), takeOver: of(takeOver),
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), list: of(list), nextScope: nextScope, due: of(due),
-		txComplete: of(txComplete), txFree: of(txFree), txLook: of(load + d.forUpdate),
+		txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
 	}
+	if d.orSee != "" {
+		st.insertOrSee = of(insertValues + d.orSee)
+	}
+	return st
 }
 
 // insert claims an absent operation. The fence is the time, so that it is greater than that of
 // a row which was there before and was swept; see due.
-const insert = `
+const insert = insertValues + `{or else} {return fence}`
+
+const insertValues = `
 INSERT INTO once_records (scope, id, fingerprint, owner, fence, created, lease_end, forget, expires, state, attempt, failed)
-VALUES (?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0) {or else} {return fence}`
+VALUES (?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0) `
 
 // reclaim makes a new record of a row that is over, as it was seen. MySQL sets columns one after
 // the other, so that created, which is what the fence becomes, must come first.
@@ -120,7 +132,7 @@ const nextScope = `SELECT MIN(scope) FROM once_records WHERE scope > ?`
 const due = `SELECT scope, id FROM once_records
 WHERE expires <= {now} - 3600000000 AND expires < 4000000000000000000 ORDER BY expires LIMIT ?`
 
-// In an operation's transaction, whose fence is not yet in the row.
+// In an operation's transaction, whose settings are the operation's, and whose fence is not yet in the row.
 const txComplete = `
 UPDATE once_records SET fence = {this fence}, state = 2, failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
 WHERE scope = ? AND id = ? AND owner = ? AND state = 1 {return fence}`

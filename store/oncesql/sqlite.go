@@ -17,10 +17,13 @@ import (
 // sqliteReaders bounds the connections for reading.
 const sqliteReaders = 4
 
+// sqliteNow is the clock of the machine that all users of a file share, in the engine's own terms;
+// it counts in milliseconds.
+const sqliteNow = "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000"
+
 var sqliteDialect = dialect{
-	// The clock of the machine that all users of a file share, in the engine's own terms; it
-	// counts in milliseconds.
-	now:      "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000",
+	now:      sqliteNow,
+	clock:    sqliteNow, // is read when the transaction has begun
 	greatest: "max",
 	orElse:   "ON CONFLICT (scope, id) DO NOTHING",
 	setFence: func(value string) string { return value },
@@ -126,12 +129,19 @@ func (e *sqliteEngine) change(ctx context.Context, statement string, args ...any
 	})
 }
 
+func (e *sqliteEngine) see(ctx context.Context, statement string, args []any, into ...any) error {
+	return e.reading.QueryRowContext(ctx, statement, args...).Scan(into...)
+}
+
 func (e *sqliteEngine) scheme() string { return "sqlite" }
 
 func (e *sqliteEngine) sweep(ctx context.Context, st *statements, limit int) (int, error) {
 	n, err := e.writer.do(ctx, func(c *connection) (int64, error) {
 		return c.exec("DELETE FROM once_records WHERE (scope, id) IN ("+st.due+")", limit)
 	})
+	if isBusy(err) {
+		return 0, nil // an operation's transaction is open; the next sweep may have more luck
+	}
 	return int(n), err
 }
 

@@ -38,7 +38,7 @@ var (
 // An engine is the database behind a store: SQLite's or MySQL's.
 type engine interface {
 	scheme() string
-	dialect() dialect
+	dialect() dialect // once it was inspected
 
 	// reader is for statements that change nothing. They see all that was committed before.
 	reader() *sql.DB
@@ -46,6 +46,9 @@ type engine interface {
 	// change carries out one of the statements that return a fence, and returns it, or zero if the
 	// statement changed nothing. When it returns, the change is as durable as the engine makes it.
 	change(ctx context.Context, statement string, args ...any) (int64, error)
+
+	// see carries out a statement that returns one row.
+	see(ctx context.Context, statement string, args []any, into ...any) error
 
 	// openOperations makes what the rest is about: transactions of operations.
 	openOperations(cfg Config) error
@@ -89,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, engine: engine, sql: newStatements(engine.dialect())}
+	s := &Store{cfg: cfg, engine: engine}
 	if err := s.start(ctx); err != nil {
 		engine.close()
 		return nil, err
@@ -109,7 +112,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkSchema(ctx, s.engine); err != nil {
 		return err
 	}
-	s.found = found.Guarantees
+	s.found, s.sql = found.Guarantees, newStatements(s.engine.dialect())
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if s.cfg.Sweep > 0 {
@@ -236,7 +239,7 @@ func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
 // look reads the row of the key, or nil.
 func (s *Store) look(ctx context.Context, k once.Key) (*row, error) {
 	r := new(row)
-	err := s.engine.reader().QueryRowContext(ctx, s.sql.load, []byte(k.Scope), []byte(k.ID)).Scan(r.columns()...)
+	err := s.engine.see(ctx, s.sql.load, []any{[]byte(k.Scope), []byte(k.ID)}, r.columns()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -157,7 +157,7 @@ func (t *Transactional) claimIn(ctx context.Context, tx *sql.Tx, c once.Claim, s
 		return once.Record{}, err
 	}
 	var r row
-	err = tx.QueryRowContext(ctx, st.load, []byte(c.Key.Scope), []byte(c.Key.ID)).Scan(r.columns()...)
+	err = tx.QueryRowContext(ctx, st.txLoad, []byte(c.Key.Scope), []byte(c.Key.ID)).Scan(r.columns()...)
 	if err != nil {
 		return once.Record{}, fmt.Errorf("oncesql: the claim cannot be read back: %w", err)
 	}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package oncesql_test
+
+const raced = false

@@ -1,0 +1,77 @@
+package oncesql_test
+
+import (
+	"testing"
+
+	"github.com/oncehq/once"
+)
+
+// SQLite has no round trips. MySQL has no RETURNING, and needs one more for every claim of an
+// operation of which there is a record.
+func TestRoundTripsOfMariaDB(t *testing.T) {
+	t.Parallel()
+	p, cfg := proxied(t)
+	cfg.MaxConns = 1
+	s := open(t, cfg)
+	expect := func(what string, want int, verb func()) {
+		t.Helper()
+		before := p.Requests()
+		verb()
+		if got := p.Requests() - before; got != want {
+			t.Errorf("%s takes %d round trips, want %d", what, got, want)
+		}
+	}
+	c, ctx := newClaim("a"), t.Context()
+	expect("a fresh claim", 1, func() { wins(t, s, c) })
+	expect("a claim in flight", 1, func() { s.Claim(ctx, newClaim("a")) })
+	expect("a renewal", 1, func() { ok(t, s.Renew(ctx, c.Key, c.Owner, long)) })
+	expect("the end of a lease", 1, func() { ok(t, s.Renew(ctx, c.Key, c.Owner, 0)) })
+	c.Owner, c.Takeover = once.NewOwner(), 5
+	expect("a takeover", 2, func() { wins(t, s, c) })
+	expect("a completion", 1, func() { ok(t, s.Complete(ctx, c.Key, c.Owner, outcome("x"), long)) })
+	expect("a replay", 1, func() { s.Claim(ctx, newClaim("a")) })
+	expect("a load", 1, func() { s.Load(ctx, c.Key) })
+	expect("a mismatch", 1, func() {
+		other := newClaim("a")
+		other.Fingerprint[0] ^= 1
+		s.Claim(ctx, other)
+	})
+	expect("a repeated completion", 2, func() { ok(t, s.Complete(ctx, c.Key, c.Owner, outcome("x"), long)) })
+	c = newClaim("b")
+	wins(t, s, c)
+	expect("a release", 1, func() { ok(t, s.Release(ctx, c.Key, c.Owner)) })
+	expect("a claim after a release", 2, func() { wins(t, s, newClaim("b")) })
+
+	// With one connection each operation waits for the one before, behind which the driver sends
+	// a ROLLBACK of its own.
+	transactional := openTransactional(t, cfg)
+	operation := func() {
+		c := newClaim(once.NewOwner().String())
+		wins(t, transactional, c)
+		ok(t, transactional.Complete(ctx, c.Key, c.Owner, outcome("x"), long))
+	}
+	operation() // makes the connection
+	expect("ROLLBACK, BEGIN, INSERT, SELECT, UPDATE, COMMIT", 6, operation)
+}
+
+// A replay changes nothing in the database.
+func TestReplayOfMariaDBWritesNothing(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, mariadbConfig(t))
+	s, b := open(t, cfg), newBusiness(t, cfg)
+	done := newClaim("done")
+	wins(t, s, done)
+	ok(t, s.Complete(t.Context(), done.Key, done.Owner, outcome("x"), long))
+	// The server's counters are of all tests; so the statement says itself what it has changed.
+	res, err := b.db.Exec("INSERT INTO once_records (scope, id, owner, fence, created, lease_end, forget, expires, "+
+		"state, attempt, failed) VALUES (?, ?, ?, 1, 1, 1, 1, 1, 1, 1, 0) ON DUPLICATE KEY UPDATE state = state",
+		[]byte(done.Key.Scope), []byte(done.Key.ID), make([]byte, 16))
+	ok(t, err)
+	if n, err := res.RowsAffected(); err != nil || n != 0 {
+		t.Errorf("the claim of a record that is there changed %d rows, error %v", n, err)
+	}
+	rec, err := s.Load(t.Context(), done.Key)
+	if err != nil || rec.Owner != done.Owner || rec.State != once.Done {
+		t.Errorf("the record is %v, error %v", rec.State, err)
+	}
+}
