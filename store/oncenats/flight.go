@@ -1,0 +1,135 @@
+package oncenats
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	headerExpected = "Nats-Expected-Last-Subject-Sequence"
+	headerTTL      = "Nats-TTL"
+)
+
+// A flight is what travels together about one record: perhaps a message that is to be its next
+// state, and perhaps the question how it stands.
+type flight struct {
+	write *call // nil: none
+	read  *call // nil: none
+	time  question
+}
+
+// A sight is how a record stood, and what time it was for the server.
+type sight struct {
+	entry *entry // nil: there is none
+	now   time.Time
+}
+
+// write sends the record's next state, which the server takes only if the last one is still that
+// with the expected sequence number; 0: if there is none.
+func (s *Store) write(subject string, e *entry, expected uint64) *call {
+	h := nats.Header{
+		headerRecord:   {e.encode()},
+		headerExpected: {strconv.FormatUint(expected, 10)},
+	}
+	if ttl := e.ttl(); ttl > 0 {
+		h[headerTTL] = []string{strconv.FormatInt(ttl, 10) + "s"}
+	}
+	return s.wire.send(&nats.Msg{Subject: subject, Header: h, Data: e.payload}, nil)
+}
+
+// look asks how the record stands. The question after the time comes first: see [clock.read].
+func (s *Store) look(subject string) flight {
+	f := flight{time: s.clock.ask()}
+	body := `{"last_by_subj":"` + subject + `"}`
+	f.read = s.wire.send(&nats.Msg{Subject: s.getRequest, Data: []byte(body)}, nil)
+	return f
+}
+
+// written returns the sequence number of the message, or false if the server did not take it since
+// another one came first.
+func (s *Store) written(ctx context.Context, c *call) (seq uint64, ok bool, err error) {
+	m, err := s.wire.wait(ctx, c)
+	if err != nil {
+		return 0, false, err
+	}
+	var ack struct {
+		Error  *jsError `json:"error"`
+		Stream string   `json:"stream"`
+		Seq    uint64   `json:"seq"`
+	}
+	switch err := json.Unmarshal(m.Data, &ack); {
+	case err != nil:
+		return 0, false, fmt.Errorf("oncenats: answer is not understood: %w", err)
+	case ack.Error != nil && ack.Error.rejected():
+		return 0, false, nil
+	case ack.Error != nil:
+		return 0, false, ack.Error
+	case ack.Stream != s.target.Stream || ack.Seq == 0:
+		return 0, false, fmt.Errorf("oncenats: stream %q took the record, not %q; let no other have its subjects",
+			ack.Stream, s.target.Stream)
+	}
+	return ack.Seq, true, nil
+}
+
+// seen returns how the record stood.
+func (s *Store) seen(ctx context.Context, f flight) (sight, error) {
+	m, err := s.wire.wait(ctx, f.read)
+	if err != nil {
+		return sight{}, err
+	}
+	e, err := readEntry(m.Data)
+	if err != nil {
+		return sight{}, err
+	}
+	now, err := s.clock.read(ctx, f.time)
+	return sight{e, now}, err
+}
+
+// readEntry reads the answer to the question how a record stands, which is nil if there is none.
+func readEntry(answer []byte) (*entry, error) {
+	var a struct {
+		Error   *jsError `json:"error"`
+		Message *struct {
+			Seq    uint64    `json:"seq"`
+			Header []byte    `json:"hdrs"`
+			Data   []byte    `json:"data"`
+			Time   time.Time `json:"time"`
+		} `json:"message"`
+	}
+	switch err := json.Unmarshal(answer, &a); {
+	case err != nil:
+		return nil, fmt.Errorf("oncenats: answer is not understood: %w", err)
+	case a.Error != nil && a.Error.Number == codeNoMessage:
+		return nil, nil
+	case a.Error != nil:
+		return nil, a.Error
+	case a.Message == nil:
+		return nil, errDamaged
+	}
+	m := a.Message
+	_, rest, _ := strings.Cut(string(m.Header), "\r\n"+headerRecord+": ")
+	text, _, _ := strings.Cut(rest, "\r\n")
+	return decode(text, m.Seq, m.Time, m.Data)
+}
+
+// pause waits a little before the next try, longer each time: the server refuses a message while
+// another one of its subject is on its way, of which nothing can be seen yet.
+func pause(ctx context.Context, tries int) error {
+	if tries == 0 {
+		return nil
+	}
+	longest := time.Millisecond << min(tries-1, 6)
+	select {
+	case <-time.After(longest/2 + rand.N(longest/2)):
+		return nil
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+}

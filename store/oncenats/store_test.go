@@ -1,0 +1,121 @@
+package oncenats_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/oncehq/once"
+	"github.com/oncehq/once/oncetest"
+	"github.com/oncehq/once/store/oncenats"
+)
+
+// open returns a store that is closed when the test ends.
+func open(t testing.TB, cfg oncenats.Config) *oncenats.Store {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := oncenats.Open(ctx, patient(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// patient gives the servers time on a busy machine.
+func patient(cfg oncenats.Config) oncenats.Config {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = 30 * time.Second
+	}
+	return cfg
+}
+
+func migrate(t testing.TB, cfg oncenats.Config) {
+	t.Helper()
+	eventually(t, "the stream is made", func() bool { return oncenats.Migrate(t.Context(), patient(cfg)) == nil })
+}
+
+func join(list []string) string { return strings.Join(list, ",") }
+
+func clusterDSN(all []*natsServer) string {
+	var addrs []string
+	for _, n := range all {
+		addrs = append(addrs, n.addr())
+	}
+	return "nats://" + join(addrs)
+}
+
+func TestStoreOnOneServer(t *testing.T) {
+	t.Parallel()
+	n := startMigrated(t, func(o *server.Options) { o.SyncAlways = true })
+	o := options(oncenats.Config{DSN: n.dsn()})
+	o.MaxOutcome = 1<<20 - 4096 // the server takes 1 MiB with all that belongs to it
+	o.Reopen = func(t *testing.T, s once.Store) once.Store {
+		s.(*oncenats.Store).Close()
+		n.stop()
+		n.start(t)
+		return open(t, oncenats.Config{DSN: n.dsn()})
+	}
+	oncetest.TestStore(t, o)
+}
+
+func TestStoreInACluster(t *testing.T) {
+	t.Parallel()
+	all := startCluster(t, 3, func(o *server.Options) { o.MaxPayload = 2 << 20 })
+	oncetest.TestStore(t, options(oncenats.Config{DSN: clusterDSN(all)}))
+}
+
+// options are those of the kit, for handles that are opened as often as it wants.
+func options(cfg oncenats.Config) oncetest.Options {
+	return oncetest.Options{
+		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
+		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
+		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
+			return openSkewed(t, cfg, skew)
+		},
+	}
+}
+
+var result = once.Outcome{Type: "text/plain", Data: []byte("the result")}
+
+func newClaim() once.Claim {
+	return claimOn(once.Key{Scope: "test", ID: once.NewOwner().String()})
+}
+
+func claimOn(k once.Key) once.Claim {
+	return once.Claim{Key: k, Owner: once.NewOwner(), Lease: time.Hour}
+}
+
+func wins(t testing.TB, s once.Store, c once.Claim) once.Record {
+	t.Helper()
+	rec, err := s.Claim(t.Context(), c)
+	if err != nil || !rec.Won(c) {
+		t.Fatalf("claim: got %v record, error %v; want to win", rec.State, err)
+	}
+	return rec
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// eventually waits until it is so.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !so(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after two minutes: %s", what)
+		}
+	}
+}
