@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/oncehq/once"
 )
 
 var mysqlDialect = dialect{
@@ -199,6 +201,28 @@ func (e *mysqlEngine) see(ctx context.Context, statement string, args []any, int
 	return untilItStands(ctx, func() error {
 		return e.db.QueryRowContext(ctx, statement, args...).Scan(into...)
 	})
+}
+
+// seeAll carries out a statement that returns scope, id and the columns of [row].
+func (e *mysqlEngine) seeAll(ctx context.Context, statement string, args []any) (seen map[once.Key]*row, err error) {
+	err = untilItStands(ctx, func() error {
+		seen = make(map[once.Key]*row)
+		rows, err := e.db.QueryContext(ctx, statement, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var scope, id []byte
+			r := new(row)
+			if err := rows.Scan(append([]any{&scope, &id}, r.columns()...)...); err != nil {
+				return err
+			}
+			seen[once.Key{Scope: string(scope), ID: string(id)}] = r
+		}
+		return rows.Err()
+	})
+	return seen, err
 }
 
 // untilItStands repeats a statement that the server undoes in favour of another one.

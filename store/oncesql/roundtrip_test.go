@@ -1,6 +1,7 @@
 package oncesql_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/oncehq/once"
@@ -41,6 +42,24 @@ func TestRoundTripsOfMariaDB(t *testing.T) {
 	wins(t, s, c)
 	expect("a release", 1, func() { ok(t, s.Release(ctx, c.Key, c.Owner)) })
 	expect("a claim after a release", 2, func() { wins(t, s, newClaim("b")) })
+
+	claims := make([]once.Claim, 500)
+	for n := range claims {
+		claims[n] = newClaim(fmt.Sprint("batch", n))
+	}
+	for range 2 {
+		expect("a batch of 100 claims", 1, func() {
+			for _, r := range s.ClaimBatch(ctx, claims[:100]) {
+				ok(t, r.Err)
+			}
+		})
+	}
+
+	for n, r := range s.ClaimBatch(ctx, claims) { // too many for one statement
+		if r.Err != nil || !r.Record.Won(claims[n]) || r.Record.Attempt != 1 {
+			t.Fatalf("claim %d of 500: %v of attempt %d, error %v", n, r.Record.State, r.Record.Attempt, r.Err)
+		}
+	}
 
 	// With one connection each operation waits for the one before, behind which the driver sends
 	// a ROLLBACK of its own.

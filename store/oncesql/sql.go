@@ -34,7 +34,7 @@ type dialect struct {
 // it was seen, it compares the fence.
 type statements struct {
 	insert, reclaim, takeOver     string
-	insertOrSee                   string // empty: the engine cannot
+	insertOrSee, insertRow        string // empty: the engine cannot; a row of its VALUES
 	renew, complete, free, forget string
 	load, list, nextScope         string
 	due                           string
@@ -51,7 +51,7 @@ const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, out
 const owned = `scope = ? AND id = ? AND owner = ? AND state = 1 AND expires > {now}`
 
 func newStatements(d dialect) statements {
-	parts := strings.NewReplacer("{seen}", seen, "{owned}", owned, "{free}", free)
+	parts := strings.NewReplacer("{seen}", seen, "{owned}", owned, "{free}", free, "{row}", insertRow)
 	words := strings.NewReplacer(
 		"{now}", d.now, "{clock}", d.clock, "{or else}", d.orElse, "{return fence}", d.fence,
 		"{time}", d.setFence(d.now), "{same fence}", d.setFence("fence"), "{this fence}", d.setFence("?"),
@@ -67,7 +67,7 @@ func newStatements(d dialect) statements {
 		txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
 	}
 	if d.orSee != "" {
-		st.insertOrSee = of(insertValues + d.orSee)
+		st.insertOrSee, st.insertRow = of(insertValues+d.orSee), of(insertRow)
 	}
 	return st
 }
@@ -78,7 +78,9 @@ const insert = insertValues + `{or else} {return fence}`
 
 const insertValues = `
 INSERT INTO once_records (scope, id, fingerprint, owner, fence, created, lease_end, forget, expires, state, attempt, failed)
-VALUES (?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0) `
+VALUES {row} `
+
+const insertRow = `(?, ?, ?, ?, {time}, {now}, {now} + ?, ?, {now} + ? + ?, 1, 1, 0)`
 
 // reclaim makes a new record of a row that is over, as it was seen. MySQL sets columns one after
 // the other, so that created, which is what the fence becomes, must come first.
