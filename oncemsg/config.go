@@ -96,6 +96,11 @@ type Config struct {
 	// later, with the same ids. All have been sent if it returns nil. Defaults to nil: [Emit] fails.
 	Publish func(context.Context, []Output) error
 
+	// RecordFirst calls Publish only with what is recorded: for one that hands the outputs to
+	// somebody who sends them later. Outputs that are too large for the store dead-letter their
+	// message then, instead of being published before it is recorded. Defaults to false.
+	RecordFirst bool
+
 	// DeadLetter sets a message aside which another delivery would not help. When it has returned
 	// nil the message is acknowledged. It may be called again for a copy. Defaults to nil: the adapter
 	// or the broker does it.

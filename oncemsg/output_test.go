@@ -138,5 +138,14 @@ func TestOutputsThatAreTooLargeArePublishedFirst(t *testing.T) {
 		if len(out.sent) != 1 || len(out.sent[0].Payload) != 2000 {
 			t.Errorf("published %d messages", len(out.sent))
 		}
+		cfg := c.Config()
+		cfg.RecordFirst = true
+		other := message
+		other.ID = "8"
+		d := newConsumer(t, cfg).Handle(t.Context(), other, h)
+		wantDecision(t, d, oncemsg.Rejected, oncemsg.DeadLetter)
+		if len(out.sent) != 1 {
+			t.Error("published what is not recorded")
+		}
 	})
 }

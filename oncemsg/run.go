@@ -98,7 +98,7 @@ func (c *Consumer) unrecorded(a *once.Attempt, m Message, err error) Decision {
 func (c *Consumer) tooLarge(
 	ctx context.Context, a *once.Attempt, m Message, outputs []Output, tooLarge error,
 ) Decision {
-	if c.cfg.Mode == InTransaction || len(outputs) == 0 {
+	if c.cfg.Mode == InTransaction || c.cfg.RecordFirst || len(outputs) == 0 {
 		a.Abandon(tooLarge)
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: a.Number(), Err: tooLarge}
 	}

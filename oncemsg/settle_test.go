@@ -12,7 +12,6 @@ import (
 
 // said are the verbs that a broker was told.
 type said struct {
-	lease
 	what  string
 	after time.Duration
 	at    time.Time

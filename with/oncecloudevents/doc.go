@@ -1,0 +1,2 @@
+// Package oncecloudevents handles CloudEvents once.
+package oncecloudevents
