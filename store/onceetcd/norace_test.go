@@ -1,0 +1,5 @@
+//go:build !race
+
+package onceetcd_test
+
+const raceDetector = false
