@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ type lab struct {
 }
 
 func newLab(t *testing.T, o Options) *lab {
+	Require(t)
 	t.Parallel()
 	d := New(o)
 	return &lab{t, d, Mount(t, d, t.TempDir())}
@@ -189,17 +191,16 @@ func TestSynchronousWritesAreSafe(t *testing.T) {
 
 func TestMappedWritesAreSafeWithMsync(t *testing.T) {
 	l := newLab(t, Options{})
-	f := l.write("a", strings.Repeat("a", 8), 0)
-	l.ok(f.Sync())
+	l.ok(l.write("a", "aaaa", 0).Sync())
 	l.sync(".")
-	mapped, err := syscall.Mmap(int(f.Fd()), 0, 8, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	l.ok(err)
-	defer syscall.Munmap(mapped)
-	copy(mapped, "bb")
-	l.ok(f.Sync()) // writes mapped pages back, as msync(2) does
-	copy(mapped, "cc")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ONCE_POWERCUT_CHILD=map:"+l.path("a"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	l.want("a=cbaa")
 	l.cut(nil)
-	l.want("a=bbaaaaaa")
+	l.want("a=bbaa")
 }
 
 func TestAllocatedSpaceIsSafeWithSync(t *testing.T) {
@@ -341,5 +342,22 @@ func TestLargeWritesComeBack(t *testing.T) {
 	l.ok(err)
 	if !bytes.Equal(got, data) {
 		t.Error("another content")
+	}
+}
+
+func TestFilledDiskHasWhatTheFolderHad(t *testing.T) {
+	l := newLab(t, Options{})
+	from := t.TempDir()
+	l.ok(os.MkdirAll(filepath.Join(from, "dir"), 0o700))
+	text := strings.Repeat("\x00", 2*pageSize) + "text"
+	l.ok(os.WriteFile(filepath.Join(from, "dir", "a"), []byte(text), 0o640))
+	l.ok(os.Symlink("dir/a", filepath.Join(from, "b")))
+	l.ok(l.disk.Fill(from))
+	l.cut(nil)
+	l.want("b dir dir/a=" + text)
+	info, err := os.Stat(l.path("b"))
+	l.ok(err)
+	if info.Mode() != 0o640 || info.Size() != int64(len(text)) {
+		t.Errorf("through the link: %v, %d bytes", info.Mode(), info.Size())
 	}
 }

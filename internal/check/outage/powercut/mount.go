@@ -16,9 +16,8 @@ type Mounted struct {
 	server *fuse.Server
 }
 
-// Mount puts the disk under the folder until the test ends. A test that cannot do that, since the
-// system has no FUSE or does not let it mount, is skipped.
-func Mount(t testing.TB, d *Disk, dir string) *Mounted {
+// Require skips the test if disks cannot be mounted here.
+func Require(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("power cuts are not tested: only root may mount the file system that they need")
@@ -26,9 +25,22 @@ func Mount(t testing.TB, d *Disk, dir string) *Mounted {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("power cuts are not tested: this system has no FUSE: ", err)
 	}
+	m := &Mounted{Dir: t.TempDir()}
+	if err := m.mount(New(Options{})); err != nil {
+		t.Skip("power cuts are not tested: mounting is not possible here: ", err)
+	}
+	m.unmount()
+}
+
+// Mount puts the disk in the place of the folder until the test ends.
+//
+// The test's own process must not map files of the disk into its memory: the garbage collector would
+// wait for a thread that waits for a page, and who serves that page for the garbage collector.
+func Mount(t testing.TB, d *Disk, dir string) *Mounted {
+	t.Helper()
 	m := &Mounted{Dir: dir}
 	if err := m.mount(d); err != nil {
-		t.Skip("power cuts are not tested: mounting is not possible here: ", err)
+		t.Fatal("powercut: mount: ", err)
 	}
 	t.Cleanup(m.unmount)
 	return m
