@@ -18,14 +18,9 @@ func redis() []Scheme {
 				return onceredis.Open(ctx, onceredis.Config{DSN: dsn})
 			},
 			Examine: func(ctx context.Context, dsn string, say Say) (once.Guarantees, error) {
-				s, err := onceredis.Open(ctx, onceredis.Config{DSN: dsn})
-				if err != nil {
-					return once.Guarantees{}, err
-				}
-				defer s.Close()
-				findings, err := s.Doctor(ctx)
+				g, findings, err := onceredis.Examine(ctx, onceredis.Config{DSN: dsn})
 				sayAll(say, findings)
-				return s.Guarantees(), err
+				return g, err
 			},
 		}
 	}
