@@ -1,2 +1,22 @@
-// Package oncecloudevents handles CloudEvents once.
+// Package oncecloudevents makes receivers of CloudEvents, by the CloudEvents SDK, handle each event
+// once. Two events with the same source and id are copies of one (CloudEvents 1.0, "id"); the
+// first is handled, and the second is told the same.
+//
+//	receiver, err := oncecloudevents.New(oncecloudevents.Config{Guard: guard, Consumer: oncemsg.Config{Subscriber: "billing"}})
+//	…
+//	client.StartReceiver(ctx, receiver.Receive(bill))
+//
+// [Receiver.Receive] wraps a function that returns an error or nil, and [Receiver.Reply] one that also
+// returns an event: the reply is recorded and given to every copy, byte for byte in its data.
+//
+// What comes of an event is a decision of package oncemsg. [Result] turns it into an
+// acknowledgement or its refusal, for all protocols; [HTTPResult] into a status, which tells a sender
+// whether to send again:
+//
+//	200  done, now or before; or dead-lettered by oncemsg.Config.DeadLetter
+//	503  not done: failed, being handled, or the store is down; send again
+//	422  to send again would not help
+//
+// The SDK's receivers have no lease to renew, and no way to say when to send again: over a broker,
+// prefer its own adapter, which has, and the key is the same.
 package oncecloudevents
