@@ -98,6 +98,10 @@ func killedAt(t *testing.T, cfg oncesql.Config, kill int) (told int) {
 	return told
 }
 
+// innodbCache is for how long nobody may have read INNODB_TRX before the server looks at its
+// transactions again.
+const innodbCache = 110 * time.Millisecond
+
 // settled waits until no transaction is open that could still be committed.
 func (b business) settled(t testing.TB, cfg oncesql.Config) {
 	t.Helper()
@@ -105,6 +109,7 @@ func (b business) settled(t testing.TB, cfg oncesql.Config) {
 		return // it died with the client
 	}
 	eventually(t, "all transactions have ended", func() bool {
+		time.Sleep(innodbCache)
 		var n int
 		err := b.db.QueryRow("SELECT COUNT(*) FROM information_schema.INNODB_TRX t " +
 			"JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE()").Scan(&n)

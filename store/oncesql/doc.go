@@ -8,6 +8,8 @@
 //
 // Nothing is created silently: [Migrate] makes the tables, or [Schema] returns the SQL.
 //
-// [Duplicate] is for programs that rely on a unique constraint of their own instead of a store: it
-// tells a row that is there already from any other failure, whichever driver is used.
+// [Inserter] and [Duplicate] are for programs that rely on a unique constraint of their own instead
+// of a store, also in PostgreSQL. An Inserter answers a repeated request with the row that it made
+// before; Duplicate tells a row that is there already from any other failure, whichever driver is
+// used.
 package oncesql

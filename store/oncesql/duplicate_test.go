@@ -11,7 +11,6 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/lib/pq"
 
-	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/oncesql"
 )
 
@@ -19,7 +18,7 @@ import (
 // key, b unique, c not null and d checked to be positive. The last are no duplicates.
 func TestDuplicateOfRealServers(t *testing.T) {
 	t.Parallel()
-	postgres := servers.Postgres(t).DSN
+	postgres := postgresDSN(t)
 	maria := mariadbConfig(t).DSN
 	host, name, _ := strings.Cut(strings.TrimPrefix(maria, "mysql://root@"), "/")
 	for _, e := range []struct{ name, driver, dsn, primary, unique string }{

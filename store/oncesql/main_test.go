@@ -1,8 +1,10 @@
 package oncesql_test
 
 import (
+	"database/sql"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,13 @@ var shared struct {
 	err    error
 }
 
+// postgres is another one, where each test has a schema of its own.
+var postgres struct {
+	once   sync.Once
+	server *servers.PostgresServer
+	err    error
+}
+
 func TestMain(m *testing.M) {
 	if dsn := os.Getenv(childEnv); dsn != "" {
 		if err := child(dsn, os.Args[1]); err != nil {
@@ -37,6 +46,9 @@ func TestMain(m *testing.M) {
 	if shared.server != nil {
 		shared.server.Close()
 	}
+	if postgres.server != nil {
+		postgres.server.Close()
+	}
 	os.Exit(code)
 }
 
@@ -47,6 +59,28 @@ func sharedServer(t testing.TB) *servers.MariaDBServer {
 		t.Fatal(shared.err)
 	}
 	return shared.server
+}
+
+// postgresDSN returns that of a new schema, by which its connections are also named.
+func postgresDSN(t testing.TB) string {
+	t.Helper()
+	postgres.once.Do(func() { postgres.server, postgres.err = servers.StartPostgres("max_connections = 200") })
+	if postgres.err != nil {
+		t.Fatal(postgres.err)
+	}
+	db, err := sql.Open("pgx", postgres.server.DSN)
+	ok(t, err)
+	defer db.Close()
+	name := "once_" + once.NewOwner().String()
+	_, err = db.Exec("CREATE SCHEMA " + name)
+	ok(t, err)
+	u, err := url.Parse(postgres.server.DSN)
+	ok(t, err)
+	q := u.Query()
+	q.Set("search_path", name)
+	q.Set("application_name", name)
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // engines are the databases that every test of a store runs on.
