@@ -52,7 +52,9 @@ func (c *Consumer) handleEach(ctx context.Context, ms []Message, h Handler) []De
 	decisions := make([]Decision, len(ms))
 	for i, m := range ms {
 		if err := ctx.Err(); err != nil {
-			decisions[i] = c.conclude(ctx, m, c.unbegun(context.Cause(ctx)))
+			d := c.unbegun(context.Cause(ctx))
+			d.Key, d.Weak, _ = c.key(m)
+			decisions[i] = c.conclude(ctx, m, d)
 			continue
 		}
 		decisions[i] = c.Handle(ctx, m, h)

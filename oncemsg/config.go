@@ -30,8 +30,8 @@ const (
 	// DropOnlyMayLose marks the message as seen, then runs the handler: one round trip and no
 	// outcome. If the process ends before the handler does, the message is LOST: the next copy is
 	// taken for a duplicate. So it is if the store does not answer when a handler has failed. A copy is
-	// acknowledged while the original still runs. Nothing can be emitted. Only for what
-	// may be lost, such as metrics.
+	// acknowledged while the original still runs. There is no attempt in the handler's context,
+	// so nothing can be emitted, and there are no steps. Only for what may be lost, such as metrics.
 	DropOnlyMayLose
 )
 

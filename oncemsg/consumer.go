@@ -95,7 +95,8 @@ func (c *Consumer) guarded(ctx context.Context, k once.Key, m Message, h Handler
 			return c.refused(err)
 		}
 		d := c.attempt(ctx, a, m, h)
-		if !errors.Is(d.Err, once.ErrRolledBack) || run == reruns || ctx.Err() != nil {
+		rolledBack := d.Kind == Failed && errors.Is(d.Err, once.ErrRolledBack)
+		if !rolledBack || run == reruns || ctx.Err() != nil {
 			return d
 		}
 	}

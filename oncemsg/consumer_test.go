@@ -391,3 +391,34 @@ func TestGuardIsToldWhyAHandlerFailed(t *testing.T) {
 		t.Errorf("cause is %v", cause)
 	}
 }
+
+// rollsBack is a store whose first completions undo the claim, as a database does that gives
+// preference to another transaction.
+type rollsBack struct {
+	once.Store
+	times int
+}
+
+func (s *rollsBack) Complete(ctx context.Context, k once.Key, o once.Owner, out once.Outcome, r time.Duration) error {
+	if s.times == 0 {
+		return s.Store.Complete(ctx, k, o, out, r)
+	}
+	s.times--
+	if err := s.Release(ctx, k, o); err != nil {
+		return err
+	}
+	return once.ErrRolledBack
+}
+
+func TestRolledBackMessageIsRunAgainAtOnce(t *testing.T) {
+	store, r := &rollsBack{new(oncemem.Store), 3}, new(runs)
+	c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store, MaxAttempts: 1})})
+	wantDecision(t, c.Handle(t.Context(), message, r.handle), oncemsg.Ran, oncemsg.Ack)
+	r.want(t, 4)
+	store.times = 1 << 20
+	other := message
+	other.ID = "8"
+	d := c.Handle(t.Context(), other, r.handle)
+	wantDecision(t, d, oncemsg.Failed, oncemsg.Retry) // it is not the message's fault
+	r.want(t, 4+11)
+}

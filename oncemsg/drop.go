@@ -14,8 +14,7 @@ func (c *Consumer) drop(ctx context.Context, k once.Key, m Message, h Handler) D
 		return d
 	}
 	mark := c.mark(k, c.fingerprint(m))
-	rec, err := c.cfg.Guard.Store().Claim(ctx, mark)
-	if d, mine := c.marked(ctx, mark, once.ClaimResult{Record: rec, Err: err}); !mine {
+	if d, mine := c.marked(ctx, mark, c.claimMarks(ctx, []once.Claim{mark})[0]); !mine {
 		return d
 	}
 	t := turn{Context: ctx}
@@ -34,11 +33,10 @@ func (c *Consumer) mark(k once.Key, fp once.Fingerprint) once.Claim {
 
 // claimMarks marks many messages, in one round trip if the store can.
 func (c *Consumer) claimMarks(ctx context.Context, marks []once.Claim) []once.ClaimResult {
-	if len(marks) == 0 {
-		return nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Guard.Config().Lease)
+	defer cancel()
 	store := c.cfg.Guard.Store()
-	if b, ok := store.(once.Batcher); ok {
+	if b, ok := store.(once.Batcher); ok && len(marks) > 1 {
 		return b.ClaimBatch(ctx, marks)
 	}
 	results := make([]once.ClaimResult, len(marks))
@@ -71,7 +69,7 @@ func (c *Consumer) dropped(ctx context.Context, k once.Key, mark once.Owner, m M
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: 1, Err: err}
 	}
 	c.unmark(ctx, k, mark)
-	return c.again(max(m.Attempt, 1), err)
+	return c.again(1, m, err)
 }
 
 // unmark lets the next copy be handled. If the store does not answer, that is lost.

@@ -32,7 +32,8 @@ type Message struct {
 	Time time.Time
 
 	// Attempt is the number of this delivery, from 1, if the broker or the adapter counts.
-	// Zero: unknown. It decides only in mode [InTransaction], where the record cannot count.
+	// Zero: unknown. A failed message waits the longer for it; but the record's own count decides
+	// if it is poisoned, except in mode [InTransaction], where it is rolled back.
 	Attempt int
 
 	// Lease is how long the broker waits for an answer before it delivers again: acknowledge

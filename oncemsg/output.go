@@ -2,9 +2,7 @@ package oncemsg
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 
@@ -14,27 +12,24 @@ import (
 // An Output is a message that a handler produces.
 type Output struct {
 	// To is where it goes: a topic, subject or queue.
-	To string `json:"to,omitempty"`
+	To string
 
 	// ID is its own id, to be sent so that its consumers know a copy of it. Defaults to one
 	// that is derived from the message being handled and Name, and so is the same in
 	// every attempt.
-	ID string `json:"id"`
+	ID string
 
 	// Name tells the outputs of one message apart for the id. Defaults to the number of the
 	// output: set it if the handler does not emit in the same order each time.
-	Name string `json:"-"`
+	Name string
 
 	// OrderBy names what the output must keep its order with: the key of a Kafka record, an
 	// ordering key, a message group.
-	OrderBy string `json:"order_by,omitempty"`
+	OrderBy string
 
-	Headers map[string]string `json:"headers,omitempty"`
-	Payload []byte            `json:"payload,omitempty"`
+	Headers map[string]string
+	Payload []byte
 }
-
-// outputsType is the media type of recorded outputs.
-const outputsType = "application/vnd.once.outputs+json"
 
 // Emit hands over messages to be published when the message being handled is done. They are
 // recorded together with that, then published, and only then is the message acknowledged; if a
@@ -102,31 +97,4 @@ func (t *turn) close() []Output {
 	defer t.mu.Unlock()
 	t.over = true
 	return t.outputs
-}
-
-func encodeOutputs(outputs []Output) (once.Outcome, error) {
-	if len(outputs) == 0 {
-		return once.Outcome{}, nil
-	}
-	data, err := json.Marshal(outputs)
-	if err != nil {
-		return once.Outcome{}, fmt.Errorf("oncemsg: outputs cannot be recorded: %w", err)
-	}
-	return once.Outcome{Type: outputsType, Data: data}, nil
-}
-
-func decodeOutputs(out once.Outcome) ([]Output, error) {
-	switch {
-	case out.Failed:
-		return nil, errForeign
-	case out.Type == "" && len(out.Data) == 0:
-		return nil, nil
-	case out.Type != outputsType:
-		return nil, errForeign
-	}
-	var outputs []Output
-	if err := json.Unmarshal(out.Data, &outputs); err != nil {
-		return nil, fmt.Errorf("oncemsg: recorded outputs cannot be read: %w", err)
-	}
-	return outputs, nil
 }

@@ -46,17 +46,12 @@ func (c *Consumer) record(ctx context.Context, t *turn, m Message, err error) (D
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: a.Number(), Err: err}, nil
 	case once.IsNoEffect(err):
 		a.Release()
-		return c.again(a.Number(), err), nil
+		return c.again(a.Number(), m, err), nil
 	case err != nil:
 		a.Abandon(err)
 		return c.failed(a, m, err), nil
 	}
-	out, err := encodeOutputs(outputs)
-	if err != nil {
-		a.Abandon(err)
-		return c.failed(a, m, err), nil
-	}
-	switch err := a.CompleteFor(out, c.cfg.Window); {
+	switch err := a.CompleteFor(encodeOutputs(outputs), c.cfg.Window); {
 	case errors.Is(err, once.ErrTooLarge):
 		return c.tooLarge(ctx, a, m, outputs, err), nil
 	case err != nil:
@@ -65,9 +60,11 @@ func (c *Consumer) record(ctx context.Context, t *turn, m Message, err error) (D
 	return Decision{Kind: Ran, Verb: Ack, Attempt: a.Number()}, outputs
 }
 
-// again is for a message to be handled again.
-func (c *Consumer) again(attempts int, err error) Decision {
-	return Decision{Kind: Failed, Verb: Retry, After: c.cfg.Backoff(attempts), Attempt: attempts, Err: err}
+// again is for a message to be handled again. Attempts that do not count make it wait longer
+// nevertheless, if the broker counts.
+func (c *Consumer) again(attempts int, m Message, err error) Decision {
+	after := c.cfg.Backoff(max(attempts, m.Attempt))
+	return Decision{Kind: Failed, Verb: Retry, After: after, Attempt: attempts, Err: err}
 }
 
 // failed is for a handler of which nobody knows what it did.
@@ -79,12 +76,15 @@ func (c *Consumer) failed(a *once.Attempt, m Message, err error) Decision {
 	if attempts >= c.maxAttempts {
 		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: attempts, Err: err}
 	}
-	return c.again(attempts, err)
+	return c.again(attempts, m, err)
 }
 
 // unrecorded is for a handler that has returned but whose outcome the store did not acknowledge.
 func (c *Consumer) unrecorded(a *once.Attempt, m Message, err error) Decision {
-	if once.IsNoEffect(err) {
+	switch {
+	case errors.Is(err, once.ErrRolledBack): // which is not the message's fault
+		return c.again(a.Number(), m, err)
+	case once.IsNoEffect(err):
 		return c.failed(a, m, err)
 	}
 	after := c.cfg.Guard.Config().Lease
