@@ -51,7 +51,7 @@ func examine(
 	}
 	report(c.check())
 	report(mayWrite(ctx, client, cfg))
-	uncompacted, err := keepsHistory(ctx, client, cfg)
+	uncompacted, err := keepsHistory(ctx, client, cfg, muchHistory)
 	if err == nil && uncompacted {
 		findings = append(findings, fmt.Sprintf("Nothing was compacted in %d revisions, so that the quota will be used "+
 			"up; set --auto-compaction-retention, to 10m for example.", muchHistory))
@@ -59,12 +59,12 @@ func examine(
 	return c.guarantees(), findings, nil
 }
 
-// keepsHistory reports whether the store has come far and still has its first revisions.
-func keepsHistory(ctx context.Context, client *clientv3.Client, cfg Config) (bool, error) {
+// keepsHistory reports whether the store has come that far and still has its first revisions.
+func keepsHistory(ctx context.Context, client *clientv3.Client, cfg Config, many int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	now, err := client.Get(ctx, cfg.Prefix, clientv3.WithKeysOnly())
-	if err != nil || now.Header.Revision < muchHistory {
+	if err != nil || now.Header.Revision < many {
 		return false, err
 	}
 	_, err = client.Get(ctx, cfg.Prefix, clientv3.WithKeysOnly(), clientv3.WithRev(2))

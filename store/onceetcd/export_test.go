@@ -13,3 +13,15 @@ func OpenWith(ctx context.Context, cfg Config, options ...grpc.DialOption) (*Sto
 
 // DSN returns what the store was opened with.
 func (s *Store) DSN() string { return s.cfg.DSN }
+
+// CheckVersion reports whether a server of the version is fit.
+func CheckVersion(version string) error {
+	m := member{addr: "test", leader: true}
+	m.setVersion(version)
+	return cluster{members: []member{m}}.check()
+}
+
+// KeepsHistory reports whether nothing was compacted in that many revisions.
+func (s *Store) KeepsHistory(ctx context.Context, many int64) (bool, error) {
+	return keepsHistory(ctx, s.client, s.cfg, many)
+}

@@ -86,16 +86,22 @@ func ask(ctx context.Context, client *clientv3.Client, cfg Config, addr, endpoin
 		m.err = err
 		return m
 	}
-	m.version = status.Version
-	fmt.Sscanf(status.Version, "%d.%d", &m.major, &m.minor)
+	m.setVersion(status.Version)
 	m.leader, m.learner = status.Leader != 0, status.IsLearner
 	m.size, m.used, m.quota = status.DbSize, status.DbSizeInUse, status.DbSizeQuota
 	m.syncs = askSyncs(ctx, cfg, endpoint)
 	return m
 }
 
+// setVersion leaves the numbers at zero if the version has not the form of one.
+func (m *member) setVersion(version string) {
+	m.version = version
+	fmt.Sscanf(version, "%d.%d", &m.major, &m.minor)
+}
+
 // askSyncs finds out whether the server was started with --unsafe-no-fsync. It does not say so;
-// but by its metrics it has never synced its log then.
+// but its metrics tell how often it has written to its log, and how often it has synced that: about
+// every second time, or hardly ever. Versions before 3.6 do not count the first.
 func askSyncs(ctx context.Context, cfg Config, endpoint string) syncing {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -110,17 +116,23 @@ func askSyncs(ctx context.Context, cfg Config, endpoint string) syncing {
 		return syncsUnknown
 	}
 	defer resp.Body.Close()
+	var writes, syncs float64
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if n, found := strings.CutPrefix(lines.Text(), "etcd_disk_wal_fsync_duration_seconds_count "); found {
-			if count, err := strconv.ParseFloat(n, 64); err != nil {
-				return syncsUnknown
-			} else if count == 0 {
-				return syncsNo
-			}
-			return syncsYes
+		switch name, n, _ := strings.Cut(lines.Text(), " "); name {
+		case "etcd_disk_wal_write_duration_seconds_count":
+			writes, _ = strconv.ParseFloat(n, 64)
+		case "etcd_disk_wal_fsync_duration_seconds_count":
+			syncs, _ = strconv.ParseFloat(n, 64)
 		}
 	}
-	return syncsUnknown
+	const enough, often = 100, 10
+	switch {
+	case syncs > enough/often:
+		return syncsYes // one that does not never comes to so many
+	case writes > enough:
+		return syncsNo
+	}
+	return syncsUnknown // too early to tell
 }
 
 // answered returns the members that have answered.
