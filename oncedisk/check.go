@@ -105,9 +105,9 @@ type survey struct {
 }
 
 func openSurvey(v volume) (*survey, error) {
-	seed, err := readFormat(v)
+	seed, err := recordFormat.read(v)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("oncedisk: %s is missing; this is not a store's directory: %w", v.Path(formatName), err)
+		return nil, fmt.Errorf("oncedisk: %s is missing; this is not a store's directory: %w", v.Path(recordFormat.file), err)
 	}
 	if err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ type piece struct {
 func (h *history) pieces(s *Store) []piece {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
-	pieces := []piece{{formatName, 0, 81}}
+	pieces := []piece{{recordFormat.file, 0, 81}}
 	for _, seg := range s.segments.list() {
 		pieces = append(pieces, piece{segmentName(seg.number), 0, segmentHeader})
 		for seg.end > segmentHeader && len(pieces)%20 != 0 { // mostly entries
@@ -133,7 +133,7 @@ func (h *history) blames(err error, p piece, at int64) {
 	h.Helper()
 	d, ok := errors.AsType[*DamageError](err)
 	switch {
-	case p.name == formatName || at < segmentHeader: // may look like another format
+	case p.name == recordFormat.file || at < segmentHeader: // may look like another format
 		if !strings.Contains(err.Error(), p.name) {
 			h.Errorf("byte %d of %s changed: the error does not say so: %v", at, p.name, err)
 		}
@@ -163,7 +163,7 @@ func TestSalvageSavesWhatIsReadable(t *testing.T) {
 			changed := 0
 			for changed < int(seed) { // with seed 0 nothing is damaged
 				p := whole[dice.IntN(len(whole))]
-				if at := p.from + dice.Int64N(p.to-p.from); at >= segmentHeader && p.name != formatName {
+				if at := p.from + dice.Int64N(p.to-p.from); at >= segmentHeader && p.name != recordFormat.file {
 					m.names[p.name].data[at] ^= 0x10
 					changed++
 				}

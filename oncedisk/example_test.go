@@ -49,3 +49,38 @@ func Example() {
 	// receipt 99
 	// receipt 99
 }
+
+// A stream with too many messages for a record of each: only the ids are kept.
+func ExampleOpenIDs() {
+	dir, err := os.MkdirTemp("", "once-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	seen, err := oncedisk.OpenIDs(oncedisk.IDsConfig{
+		Dir:    filepath.Join(dir, "ids"),
+		Window: 7 * 24 * time.Hour, // for as long as copies can come
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer seen.Close()
+
+	batch := []string{"evt-1", "evt-2", "evt-1"}
+	for range 2 {
+		states, err := once.DoIDs(context.Background(), seen, "billing", batch, func(_ context.Context, fresh []int) error {
+			for _, i := range fresh {
+				fmt.Println("bill", batch[i])
+			}
+			return nil
+		})
+		fmt.Println(states, err)
+	}
+	// Output:
+	// bill evt-1
+	// bill evt-2
+	// [claimed claimed in flight] <nil>
+	// [done done done] <nil>
+}

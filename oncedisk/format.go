@@ -16,7 +16,6 @@ import (
 
 // The directory has these files beside the segments and their hints.
 const (
-	formatName = "once.disk"
 	tempSuffix = ".tmp"
 
 	// lockName is locked, never written, and stays when the store is closed: a lock file that
@@ -24,8 +23,18 @@ const (
 	lockName = "lock"
 )
 
-// formatVersion is that of everything in the directory. Other versions are refused.
+// formatVersion is that of everything in a directory of records. Other versions are refused.
 const formatVersion = 1
+
+// A format is what a directory holds. The file by which it is known says so in words, for people
+// who find the directory.
+type format struct {
+	file    string // its name
+	title   string
+	version int
+}
+
+var recordFormat = format{file: "once.disk", title: "once disk store", version: formatVersion}
 
 // A seed is the store's secret, made when the store is. It goes into the hashes of keys, so that
 // nobody can choose keys that crowd one place of the index, and into the salts of segments, so
@@ -49,54 +58,54 @@ func (s seed) salt(segment uint64) uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// formatText is what the format file says, in words, so that people see what the directory is.
-func formatText(version int, s seed) []byte {
-	text := fmt.Sprintf("once disk store\nformat %d\nseed %x\n", version, s[:])
+// text is what the format's file says.
+func (f format) text(version int, s seed) []byte {
+	text := fmt.Sprintf("%s\nformat %d\nseed %x\n", f.title, version, s[:])
 	return fmt.Appendf(nil, "%schecksum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
-// readFormat returns the store's seed. The error wraps fs.ErrNotExist if there is no store.
-func readFormat(v volume) (seed, error) {
-	f, err := v.Open(formatName, false)
+// read returns the store's seed. The error wraps fs.ErrNotExist if there is no store.
+func (f format) read(v volume) (seed, error) {
+	in, err := v.Open(f.file, false)
 	if err != nil {
 		return seed{}, err
 	}
-	defer f.Close()
-	size, err := f.Size()
+	defer in.Close()
+	size, err := in.Size()
 	if err != nil {
 		return seed{}, err
 	}
 	text := make([]byte, min(size, 4096))
-	if _, err := f.ReadAt(text, 0); err != nil {
+	if _, err := in.ReadAt(text, 0); err != nil {
 		return seed{}, err
 	}
-	return parseFormat(v, string(text))
+	return f.parse(v, string(text))
 }
 
-func parseFormat(v volume, text string) (seed, error) {
+func (f format) parse(v volume, text string) (seed, error) {
 	var s seed
 	var version int
 	var sum uint32
 	var hexSeed string
-	_, err := fmt.Sscanf(text, "once disk store\nformat %d\nseed %s\nchecksum %08x\n", &version, &hexSeed, &sum)
-	if version != 0 && version != formatVersion {
+	_, err := fmt.Sscanf(text, f.title+"\nformat %d\nseed %s\nchecksum %08x\n", &version, &hexSeed, &sum)
+	if version != 0 && version != f.version {
 		return seed{}, fmt.Errorf("oncedisk: %s: format %d is unknown to this version, which knows %d; "+
-			"use the version of once that wrote it", v.Path(formatName), version, formatVersion)
+			"use the version of once that wrote it", v.Path(f.file), version, f.version)
 	}
 	raw, hexErr := hex.DecodeString(hexSeed)
 	body, _, _ := strings.Cut(text, "checksum ")
-	if err != nil || hexErr != nil || len(raw) != len(s) || text != string(formatText(version, seed(raw))) {
-		return seed{}, &DamageError{File: v.Path(formatName), Offset: int64(len(body)),
+	if err != nil || hexErr != nil || len(raw) != len(s) || text != string(f.text(version, seed(raw))) {
+		return seed{}, &DamageError{File: v.Path(f.file), Offset: int64(len(body)),
 			Reason: "the format file is damaged"}
 	}
 	return seed(raw), nil
 }
 
-// createFormat makes an empty directory a store.
-func createFormat(v volume) (seed, error) {
+// create makes an empty directory one of this format.
+func (f format) create(v volume) (seed, error) {
 	var s seed
 	rand.Read(s[:]) // never fails, see crypto/rand
-	return s, writeWhole(v, formatName, formatText(formatVersion, s))
+	return s, writeWhole(v, f.file, f.text(f.version, s))
 }
 
 // writeWhole makes the file durable under its name, or leaves nothing under that name.

@@ -65,7 +65,7 @@ func TestUnknownFormatsAreRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.names[formatName].data = formatText(formatVersion+1, s.seed)
+	m.names[recordFormat.file].data = recordFormat.text(formatVersion+1, s.seed)
 	cfg := quiet()
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
@@ -102,8 +102,8 @@ func TestSegmentsThatAreMissingOrCutOffAreRefused(t *testing.T) {
 			segmentName(2): func(left *memory) {
 				left.names[segmentName(2)].data = left.names[segmentName(2)].data[:30000]
 			},
-			active:     func(left *memory) { left.names[active].data = left.names[active].data[:3000] },
-			formatName: func(left *memory) { delete(left.names, formatName) },
+			active:            func(left *memory) { left.names[active].data = left.names[active].data[:3000] },
+			recordFormat.file: func(left *memory) { delete(left.names, recordFormat.file) },
 		} {
 			left := m.crash(nil)
 			spoil(left)

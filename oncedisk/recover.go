@@ -16,14 +16,14 @@ func checkNames(v volume, names []string) error {
 		base := strings.TrimSuffix(name, tempSuffix)
 		_, isSegment := parseNumber(base, segmentSuffix)
 		_, isHint := parseNumber(base, hintSuffix)
-		if !isSegment && !isHint && base != formatName && base != lockName {
+		if !isSegment && !isHint && base != recordFormat.file && base != lockName {
 			return fmt.Errorf("oncedisk: %s is not the store's; give the store a directory of its own", v.Path(name))
 		}
 	}
-	if !slices.Contains(names, formatName) {
+	if !slices.Contains(names, recordFormat.file) {
 		for _, name := range names {
 			if _, isSegment := parseNumber(name, segmentSuffix); isSegment {
-				return &DamageError{File: v.Path(formatName), Reason: "the file is missing"}
+				return &DamageError{File: v.Path(recordFormat.file), Reason: "the file is missing"}
 			}
 		}
 	}

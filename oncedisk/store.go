@@ -155,9 +155,9 @@ func enter(v volume) (seed, io.Closer, error) {
 	if err != nil {
 		return seed{}, nil, err
 	}
-	key, err := readFormat(v)
+	key, err := recordFormat.read(v)
 	if errors.Is(err, fs.ErrNotExist) {
-		key, err = createFormat(v)
+		key, err = recordFormat.create(v)
 	}
 	if err != nil {
 		return seed{}, nil, errors.Join(err, lock.Close())
