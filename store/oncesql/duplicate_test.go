@@ -75,41 +75,6 @@ func notDuplicate(t *testing.T, err error) {
 	}
 }
 
-// mssqlError has the fields and methods of go-mssqldb's error that carry the number. (There is no
-// server to test with, and the driver would bring in more than thirty modules.)
-type mssqlError struct {
-	Number  int32
-	Message string
-}
-
-func (e mssqlError) Error() string           { return "mssql: " + e.Message }
-func (e mssqlError) SQLErrorNumber() int32   { return e.Number }
-func (e mssqlError) SQLErrorMessage() string { return e.Message }
-
-// mattnError has the fields of mattn's error, which needs a C compiler.
-type mattnError struct {
-	Code         mattnCode
-	ExtendedCode mattnCode
-	text         string
-}
-
-type mattnCode int
-
-func (e mattnError) Error() string { return e.text }
-
-func TestDuplicateOfDriversThatAreNotHere(t *testing.T) {
-	t.Parallel()
-	duplicate(t, mssqlError{2627, "Violation of UNIQUE KEY constraint 'UQ_name'. Cannot insert duplicate key in " +
-		"object 'dbo.things'. The duplicate key value is (it's)."}, "UQ_name")
-	duplicate(t, mssqlError{2601, "Cannot insert duplicate key row in object 'dbo.things' with unique index " +
-		"'IX_name'. The duplicate key value is (x)."}, "IX_name")
-	duplicate(t, &mssqlError{2627, "in another language"}, "")
-	notDuplicate(t, mssqlError{547, "The INSERT statement conflicted with the CHECK constraint 'CK_d'."})
-	duplicate(t, mattnError{19, 2067, "UNIQUE constraint failed: things.b, things.c"}, "things.b, things.c")
-	duplicate(t, mattnError{19, 1555, "UNIQUE constraint failed: things.a"}, "things.a")
-	notDuplicate(t, mattnError{19, 1299, "NOT NULL constraint failed: things.c"})
-}
-
 func TestDuplicateOfOtherErrors(t *testing.T) {
 	t.Parallel()
 	notDuplicate(t, nil)
