@@ -25,17 +25,14 @@ type Begun struct {
 //
 // It does not wait for operations in flight. Of requests with the same key only the first can win.
 func (g *Guard) BeginAll(ctx context.Context, requests []Request) []Begun {
-	begun := make([]Begun, len(requests))
 	terms := g.terms()
 	terms.wait = 0
+	b := batchBegin{g: g, ctx: ctx, requests: requests, begun: make([]Begun, len(requests))}
 	batcher, ok := g.store.(Batcher)
 	if !ok || len(requests) < 2 {
-		for i, r := range requests {
-			begun[i].Attempt, begun[i].Err = g.begin(ctx, r.Key, r.Fingerprint, terms)
-		}
-		return begun
+		b.each(terms)
+		return b.begun
 	}
-	b := batchBegin{g: g, ctx: ctx, requests: requests, begun: begun}
 	b.prepare(terms)
 	for try := 1; len(b.claims) > 0; try++ {
 		b.send(batcher, try == claimTries)
@@ -43,7 +40,7 @@ func (g *Guard) BeginAll(ctx context.Context, requests []Request) []Begun {
 			b.giveUp(context.Cause(ctx))
 		}
 	}
-	return begun
+	return b.begun
 }
 
 // A batchBegin is the state of one call of BeginAll. Requests whose fate is unknown are sent
@@ -57,6 +54,23 @@ type batchBegin struct {
 
 	claims []Claim // still to be answered
 	of     []int   // the request of each
+}
+
+// each begins one operation after the other. When the store has failed to answer for one, it is not
+// asked for the others: each could take as long to be refused.
+func (b *batchBegin) each(terms claimTerms) {
+	var down error
+	for i, r := range b.requests {
+		if down != nil {
+			b.refuse(i, &KeyError{Key: r.Key, Err: down})
+			continue
+		}
+		a, err := b.g.begin(b.ctx, r.Key, r.Fingerprint, terms)
+		b.begun[i] = Begun{a, err}
+		if err != nil && isUnknown(err) && !errors.Is(err, ErrInDoubt) && r.Key.Check() == nil {
+			down = errors.Unwrap(err)
+		}
+	}
 }
 
 // prepare makes a claim for each request that the store has to be asked about.

@@ -137,6 +137,31 @@ func TestBeginAllOutlivesALostReply(t *testing.T) {
 	})
 }
 
+// A caller must not wait for a store that is down as often as it has requests.
+func TestBeginAllAsksAStoreThatIsDownOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		store := oncetest.Faulty(new(oncemem.Store), func(v oncetest.Verb, n int) oncetest.Fault {
+			if v == oncetest.Claim {
+				calls = n
+			}
+			return oncetest.Fault{Delay: time.Hour, Before: errNet}
+		})
+		g := newGuard(t, once.Config{Store: struct{ once.Store }{store}})
+		reqs := requests(100)
+		reqs[0].Key.ID = "" // says nothing about the store
+		start := time.Now()
+		for i, b := range g.BeginAll(t.Context(), reqs) {
+			if down := errors.Is(b.Err, context.DeadlineExceeded); b.Err == nil || down != (i > 0) {
+				t.Fatalf("request %d: %v", i, b.Err)
+			}
+		}
+		if calls > 3 || time.Since(start) > 2*once.DefaultLease {
+			t.Errorf("%d claims in %v", calls, time.Since(start))
+		}
+	})
+}
+
 // After a store that never answered, nothing that was never run is in flight or in doubt.
 func TestBeginAllGivesBackWhatItMayHaveClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

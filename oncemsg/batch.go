@@ -85,8 +85,9 @@ type part struct {
 	outputs  []Output   // to be published
 }
 
-// completing is how many outcomes are recorded at once.
-const completing = 64
+// completing is how many outcomes are recorded at once: enough for a store to put many of them
+// into one flush or round trip.
+const completing = 256
 
 func (c *Consumer) handleAll(ctx context.Context, ms []Message, run func(*batch)) []Decision {
 	b := &batch{c: c, ms: ms, parts: make([]part, len(ms)), slots: make(chan struct{}, completing)}
@@ -190,6 +191,13 @@ func (b *batch) mark(ctx context.Context, asked []int, requests []once.Request) 
 	}
 	for n, res := range b.c.claimMarks(ctx, marks) {
 		p := &b.parts[asked[n]]
+		if res.Err != nil { // marks that may have been made are taken back all at once
+			b.start(func() {
+				d, _ := b.c.marked(ctx, marks[n], res)
+				p.decide(d)
+			})
+			continue
+		}
 		if d, mine := b.c.marked(ctx, marks[n], res); !mine {
 			p.decide(d)
 			continue

@@ -210,6 +210,37 @@ func TestStoreThatIsDownRunsNothingOfABatch(t *testing.T) {
 	})
 }
 
+// Nobody must wait for a store that hangs as often as there are messages.
+func TestStoreThatHangsIsNotWaitedForByEachMessage(t *testing.T) {
+	eachWay(t, func(t *testing.T, handle way) {
+		r := new(runs)
+		hang := func(oncetest.Verb, int) oncetest.Fault { return oncetest.Fault{Delay: day} }
+		batcher := oncetest.Faulty(new(oncemem.Store), hang)
+		for name, store := range map[string]once.Store{
+			"batcher": struct {
+				once.Store
+				once.Batcher
+			}{batcher, batcher.(once.Batcher)},
+			"none": faulty(hang),
+		} {
+			for _, mode := range []oncemsg.Mode{oncemsg.ClaimRunDone, oncemsg.DropOnlyMayLose} {
+				c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store}), Mode: mode})
+				start, ids := time.Now(), make([]string, 100)
+				for i := range ids {
+					ids[i] = fmt.Sprint(i)
+				}
+				for _, d := range handle(c, t.Context(), messages(ids...), r.handle) {
+					wantDecision(t, d, oncemsg.Unavailable, oncemsg.Retry)
+				}
+				if took := time.Since(start); took > time.Minute {
+					t.Errorf("%s, %v: took %v", name, mode, took)
+				}
+			}
+		}
+		r.want(t, 0)
+	})
+}
+
 // What a consumer that stops has not come to is free for the next one at once, and not an attempt.
 func TestStoppedBatchIsGivenBack(t *testing.T) {
 	for _, mode := range []oncemsg.Mode{oncemsg.ClaimRunDone, oncemsg.DropOnlyMayLose} {

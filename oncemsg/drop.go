@@ -14,7 +14,7 @@ func (c *Consumer) drop(ctx context.Context, k once.Key, m Message, h Handler) D
 		return d
 	}
 	mark := c.mark(k, c.fingerprint(m))
-	if d, mine := c.marked(ctx, mark, c.claimMarks(ctx, []once.Claim{mark})[0]); !mine {
+	if d, mine := c.marked(ctx, mark, c.claimMark(ctx, mark)); !mine {
 		return d
 	}
 	t := turn{Context: ctx}
@@ -33,17 +33,27 @@ func (c *Consumer) mark(k once.Key, fp once.Fingerprint) once.Claim {
 
 // claimMarks marks many messages, in one round trip if the store can.
 func (c *Consumer) claimMarks(ctx context.Context, marks []once.Claim) []once.ClaimResult {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Guard.Config().Lease)
-	defer cancel()
-	store := c.cfg.Guard.Store()
-	if b, ok := store.(once.Batcher); ok && len(marks) > 1 {
+	if b, ok := c.cfg.Guard.Store().(once.Batcher); ok && len(marks) > 1 {
+		ctx, cancel := context.WithTimeout(ctx, c.cfg.Guard.Config().Lease)
+		defer cancel()
 		return b.ClaimBatch(ctx, marks)
 	}
 	results := make([]once.ClaimResult, len(marks))
 	for i, mark := range marks {
-		results[i].Record, results[i].Err = store.Claim(ctx, mark)
+		if i > 0 && results[i-1].Err != nil && !errors.Is(results[i-1].Err, once.ErrMismatch) {
+			results[i] = results[i-1] // each could take as long to be refused
+			continue
+		}
+		results[i] = c.claimMark(ctx, mark)
 	}
 	return results
+}
+
+func (c *Consumer) claimMark(ctx context.Context, mark once.Claim) once.ClaimResult {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Guard.Config().Lease)
+	defer cancel()
+	rec, err := c.cfg.Guard.Store().Claim(ctx, mark)
+	return once.ClaimResult{Record: rec, Err: err}
 }
 
 // marked reports whether the mark is the caller's, and else what that means.
