@@ -285,7 +285,7 @@ func (c *call) scan(from pgx.Row) error {
 	var err error
 	if c.row != nil {
 		*c.row = row{}
-		err = from.Scan(append(c.row.columns(), nil)...)
+		err = from.Scan(append(c.row.columns(), &c.row.fresh)...)
 	} else {
 		err = from.Scan(nil)
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 // Claim implements [once.Store]. It takes one round trip, and another one if the claim takes
-// the place of a record that is over or in doubt.
+// the place of a record that is over or in doubt, or if what it finds has to be confirmed by a
+// standby.
 func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
@@ -82,6 +83,7 @@ func (t *turn) next(ctx context.Context, was *call) *call {
 	case !was.found:
 		// Another claim was faster. It did what it was to do, so there is an end to this.
 		return t.first(ctx)
+	case was.sql == confirmation:
 	case was.sql != t.sql.claim:
 		t.rec = r.record(c.Key)
 	case r.over():
@@ -94,6 +96,9 @@ func (t *turn) next(ctx context.Context, was *call) *call {
 			interval(c.Lease), forgetInterval(c.Forget), r.fence)
 	default:
 		t.rec = r.record(c.Key)
+		if t.sql.confirm && !r.fresh.Bool && (t.rec.State == once.Done || t.rec.Won(*c)) {
+			return confirmationCall(was.ctx, c.Key)
+		}
 	}
 	return nil
 }

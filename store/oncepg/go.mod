@@ -5,10 +5,12 @@ go 1.26
 require (
 	github.com/jackc/pgx/v5 v5.13.0
 	github.com/oncehq/once v0.0.0
+	github.com/oncehq/once/internal/check v0.0.0
 	github.com/oncehq/once/internal/servers v0.0.0
 )
 
 require (
+	github.com/anishathalye/porcupine v1.3.1 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect

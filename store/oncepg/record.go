@@ -22,6 +22,8 @@ type row struct {
 	leaseEnd    pgtype.Timestamptz
 	expires     pgtype.Timestamptz
 	now         time.Time
+
+	fresh pgtype.Bool // true: the statement has made the row; see claim
 }
 
 // columns are where the columns of a statement's {seen} go.

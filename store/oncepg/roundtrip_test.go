@@ -62,7 +62,11 @@ func (t *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)
 // traced returns a configuration with a pool whose round trips are counted.
 func traced(t testing.TB) (oncepg.Config, *trips) {
 	t.Helper()
-	cfg := migrated(t, config(t))
+	return tracedOn(t, migrated(t, config(t)))
+}
+
+func tracedOn(t testing.TB, cfg oncepg.Config) (oncepg.Config, *trips) {
+	t.Helper()
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	ok(t, err)
 	counted := new(trips)

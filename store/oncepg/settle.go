@@ -16,6 +16,9 @@ import (
 // unknown, so that Complete may be called again.
 func (t *Transactional) settle(ctx context.Context, op *operation, out *once.Outcome) error {
 	committed, err := t.store.committed(ctx, op.key, op.owner, out)
+	if err == nil && committed {
+		err = t.store.confirm(ctx, op.key)
+	}
 	switch {
 	case errors.Is(err, once.ErrLost):
 	case err != nil:

@@ -33,6 +33,8 @@ type statements struct {
 // completed.
 type claiming struct {
 	claim, reclaim, takeOver string
+
+	confirm bool // what was only read has to be confirmed
 }
 
 // seen are the columns of [row], in its order. A statement that ends somebody's turn has {told}
@@ -67,8 +69,8 @@ func newStatements(schema string) statements {
 	early := strings.NewReplacer("{next fence}", "{fence}", "{won}", "{seen}").Replace
 	late := strings.NewReplacer("{next fence}", "fence", "{won}", strings.Replace(seen, "fence", "{fence}", 1)).Replace
 	return statements{
-		claiming:   claiming{of(claim), of(early(reclaim)), of(early(takeOver))},
-		txClaiming: claiming{of(txStanding), of(late(reclaim)), of(late(takeOver))},
+		claiming:   claiming{claim: of(claim), reclaim: of(early(reclaim)), takeOver: of(early(takeOver))},
+		txClaiming: claiming{claim: of(txStanding), reclaim: of(late(reclaim)), takeOver: of(late(takeOver))},
 
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
@@ -85,7 +87,7 @@ func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + 
 // writes nothing, takes no lock and draws no fence: the part that writes is not even begun if
 // there is a row. (ON CONFLICT DO UPDATE would lock the row and pay for a commit each time.)
 //
-// It returns no row at all if another claim was committed after this statement took its
+// The last column tells the two apart. It returns no row at all if another claim was committed after this statement took its
 // snapshot. Then it is repeated, and sees that one.
 const claim = `
 WITH standing AS MATERIALIZED (
@@ -97,7 +99,7 @@ WITH standing AS MATERIALIZED (
 		$6::interval, coalesce(clock_timestamp() + $5::interval + $6::interval, 'infinity')
 	WHERE NOT EXISTS (SELECT FROM standing)
 	ON CONFLICT (scope, id) DO NOTHING
-	RETURNING {seen}, NULL::boolean
+	RETURNING {seen}, true
 )
 SELECT * FROM mine UNION ALL SELECT * FROM standing`
 

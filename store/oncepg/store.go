@@ -101,6 +101,7 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.found = found
+	s.sql.claiming.confirm = found.synchronous()
 	s.batcher = &batcher{pool: s.pool, timeout: s.cfg.Timeout}
 	s.batcher.before, s.batcher.after = found.transaction()
 	background, stop := context.WithCancel(context.Background())
@@ -203,7 +204,13 @@ func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
 	if !c.found || c.row.over() {
 		return once.Record{}, once.ErrNotFound
 	}
-	return c.row.record(k), nil
+	rec := c.row.record(k)
+	if rec.State == once.Done {
+		if err := s.confirm(ctx, k); err != nil {
+			return once.Record{}, err
+		}
+	}
+	return rec, nil
 }
 
 // Forget implements [once.Forgetter].

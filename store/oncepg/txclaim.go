@@ -67,6 +67,9 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 	}
 	if err != nil || !rec.Won(c) {
 		t.discard(ctx, conn, tx)
+		if err == nil && rec.State == once.Done {
+			err = t.store.confirm(ctx, c.Key)
+		}
 		return rec, err
 	}
 	op := &operation{
