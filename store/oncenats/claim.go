@@ -3,6 +3,7 @@ package oncenats
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/oncehq/once"
 )
@@ -19,8 +20,19 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	return s.endClaim(p)
 }
 
-// ClaimBatch implements [once.Batcher]: what all the claims send travels together.
+// batchStep is how many claims travel together at most. A server drops requests when thousands wait.
+const batchStep = 500
+
+// ClaimBatch implements [once.Batcher]: what up to 500 claims send travels together.
 func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.ClaimResult {
+	results := make([]once.ClaimResult, 0, len(claims))
+	for some := range slices.Chunk(claims, batchStep) {
+		results = append(results, s.claimTogether(ctx, some)...)
+	}
+	return results
+}
+
+func (s *Store) claimTogether(ctx context.Context, claims []once.Claim) []once.ClaimResult {
 	results := make([]once.ClaimResult, len(claims))
 	pending := make([]*pendingClaim, len(claims))
 	for i, c := range claims {

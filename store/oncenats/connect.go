@@ -12,12 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-const (
-	reconnectPause = 50 * time.Millisecond // between two attempts at the same server
-
-	// A connection on which the server has not answered for two pings is given up.
-	pingInterval = 5 * time.Second
-)
+// reconnectPause lies between two attempts at the same server.
+const reconnectPause = 50 * time.Millisecond
 
 // dial connects to the first server that lets it. What happens to the connection later is told to
 // the wire.
@@ -66,7 +62,8 @@ func (t Target) options(cfg Config, w *wire) (*nats.Options, error) {
 	o.ReconnectJitter = reconnectPause
 	o.ReconnectJitterTLS = reconnectPause
 	o.ReconnectBufSize = -1
-	o.PingInterval = pingInterval
+	o.PingInterval = max(cfg.Timeout/2, time.Millisecond)
+	o.MaxPingsOut = 2 // without an answer; then the connection is made anew, to another server perhaps
 	o.IgnoreAuthErrorAbort = true
 	o.PermissionErrOnSubscribe = true
 	o.DisconnectedErrCB = func(*nats.Conn, error) { w.lost() }

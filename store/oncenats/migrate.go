@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -47,8 +48,12 @@ func Schema(cfg Config) (string, error) {
 	if err := errors.Join(err, cfg.check()); err != nil {
 		return "", err
 	}
-	text, err := json.MarshalIndent(target.newStream(cfg), "", "  ")
-	return string(text) + "\n", err
+	var text strings.Builder
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	err = out.Encode(target.newStream(cfg))
+	return text.String(), err
 }
 
 // newStream returns the configuration of a new stream.

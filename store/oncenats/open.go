@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/oncehq/once"
 )
@@ -16,9 +17,10 @@ type Store struct {
 	wire       *wire
 	clock      clock
 	held       held
-	getRequest string  // subject of the question how a record stands
-	stream     stream  // as it was when the store was opened
-	servers    servers // the same
+	getRequest string        // subject of the question how a record stands
+	stream     stream        // as it was when the store was opened
+	servers    servers       // the same
+	firstPause time.Duration // of a wait
 	closed     atomic.Bool
 }
 
@@ -79,6 +81,7 @@ func reach(ctx context.Context, cfg Config) (*Store, error) {
 		wire:       w,
 		clock:      clock{wire: w, request: target.api("STREAM.INFO." + target.Stream)},
 		held:       held{m: make(map[once.Key]*entry)},
+		firstPause: firstPause,
 		getRequest: target.api("STREAM.MSG.GET." + target.Stream),
 	}, nil
 }

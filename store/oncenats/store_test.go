@@ -3,6 +3,7 @@ package oncenats_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,8 +52,17 @@ func clusterDSN(all []*natsServer) string {
 	return "nats://" + join(addrs)
 }
 
-func TestStoreOnOneServer(t *testing.T) {
+// All is tested at the same time, whatever go test is told about parallel tests: most of the time the
+// kit waits for leases to end.
+func TestStore(t *testing.T) {
 	t.Parallel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { t.Run("one server", oneServer) })
+	wg.Go(func() { t.Run("cluster", cluster) })
+}
+
+func oneServer(t *testing.T) {
 	n := startMigrated(t, func(o *server.Options) { o.SyncAlways = true })
 	o := options(oncenats.Config{DSN: n.dsn()})
 	o.MaxOutcome = 1<<20 - 4096 // the server takes 1 MiB with all that belongs to it
@@ -65,8 +75,7 @@ func TestStoreOnOneServer(t *testing.T) {
 	oncetest.TestStore(t, o)
 }
 
-func TestStoreInACluster(t *testing.T) {
-	t.Parallel()
+func cluster(t *testing.T) {
 	all := startCluster(t, 3, func(o *server.Options) { o.MaxPayload = 2 << 20 })
 	oncetest.TestStore(t, options(oncenats.Config{DSN: clusterDSN(all)}))
 }

@@ -32,7 +32,7 @@ func (s *Store) Wait(ctx context.Context, k once.Key, o once.Owner) error {
 	defer sub.Unsubscribe()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for pause := firstPause; ; {
+	for pause := s.firstPause; ; {
 		change := s.wire.changed()
 		rec, err := s.Load(ctx, k)
 		switch {
@@ -49,7 +49,7 @@ func (s *Store) Wait(ctx context.Context, k once.Key, o once.Owner) error {
 		case <-news:
 		case <-timer.C:
 		case <-change: // what was told meanwhile is lost
-			pause = firstPause
+			pause = s.firstPause
 		case <-ctx.Done():
 			return ctx.Err()
 		}
