@@ -63,7 +63,7 @@ func printGuarantees(w io.Writer, g once.Guarantees) {
 // migrate creates or updates the schema.
 func migrate(ctx context.Context, std stdio, args []string) error {
 	fs, f := newFlags(std, "migrate", "", "Migrate creates or updates the schema of a store in a server. It is never done by itself.")
-	dryRun := fs.Bool("dry-run", false, "print the whole schema as SQL, and change nothing")
+	dryRun := fs.Bool("dry-run", false, "print the whole schema, and change nothing")
 	if _, err := f.parse(fs, args, 0, 0); err != nil {
 		return err
 	}

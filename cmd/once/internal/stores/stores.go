@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/oncehq/once"
@@ -48,7 +49,7 @@ type Say func(format string, args ...any)
 
 // Schemes returns all kinds of stores.
 func Schemes() []Scheme {
-	return append([]Scheme{disk(), memory(), postgres(), mysql(), sqlite()}, redis()...)
+	return slices.Concat([]Scheme{disk(), memory(), postgres(), mysql(), sqlite()}, redis(), nats())
 }
 
 // Forms returns the forms of DSNs, for people.
