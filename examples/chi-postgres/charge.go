@@ -56,7 +56,8 @@ func list(pool *pgxpool.Pool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		customer, _, _ := r.BasicAuth()
 		// Query's error is that of CollectRows too.
-		found, _ := pool.Query(r.Context(), "SELECT number, customer, amount FROM charges WHERE customer = $1 ORDER BY number", customer)
+		found, _ := pool.Query(r.Context(),
+			"SELECT number, customer, amount FROM charges WHERE customer = $1 ORDER BY number", customer)
 		rows, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
 		if err != nil {
 			slog.Error("list", "error", err)

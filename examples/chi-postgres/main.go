@@ -29,7 +29,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8090", "where clients connect")
 	dsn := flag.String("store", cmp.Or(os.Getenv("ONCE_STORE"), "postgres://postgres:once@127.0.0.1:5432/postgres"), "the database")
 	migrate := flag.Bool("migrate", false, "make the tables first, if they are not there")
-	pause := flag.Duration("pause", 0, "how long to wait between a charge and its commit, so that you can kill the program there")
+	pause := flag.Duration("pause", 0, "between a charge and its commit, so that you can kill the program there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -36,7 +36,7 @@ func pay(ctx context.Context, out io.Writer, args []string) error {
 	}
 	journal, err := oncehttp.NewJournal(oncehttp.JournalConfig{
 		Store: store, Scope: "charges", Transport: transport,
-		Lease: time.Second, // so long the journal waits before it takes another client for dead
+		Lease: 3 * time.Second, // so long the journal waits before it takes another client for dead
 	})
 	if err != nil {
 		return err

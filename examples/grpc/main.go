@@ -104,7 +104,8 @@ func buy(ctx context.Context, out io.Writer, addr, order string, amount int64) e
 	defer cancel()
 	// Without a key of the caller's each call gets its own, for all of its tries.
 	var header metadata.MD
-	receipt, err := payments.Charge(oncegrpc.WithKey(ctx, order), &paymentspb.ChargeRequest{Amount: amount}, grpc.Header(&header))
+	receipt, err := payments.Charge(oncegrpc.WithKey(ctx, order),
+		&paymentspb.ChargeRequest{Amount: amount}, grpc.Header(&header))
 	if err != nil {
 		fmt.Fprintf(out, "%s was not charged for: %s\n", order, status.Convert(err).Message())
 	} else {

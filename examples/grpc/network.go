@@ -28,7 +28,9 @@ func (n *network) Accept() (net.Conn, error) {
 }
 
 // loseFirstReply is to be the outermost interceptor: everything has happened when it cuts.
-func (n *network) loseFirstReply(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (n *network) loseFirstReply(
+	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
 	reply, err := handle(ctx, req)
 	n.cut.Do(func() {
 		n.mu.Lock()

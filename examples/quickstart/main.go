@@ -5,9 +5,11 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"sync/atomic"
 
@@ -16,7 +18,14 @@ import (
 	"github.com/oncehq/once/oncehttp"
 )
 
+const try = `Send this twice:
+
+  curl -i -H 'Idempotency-Key: "k1"' -d '{"amount":1250}' http://%s/charges
+`
+
 func main() {
+	listen := flag.String("listen", "127.0.0.1:8090", "where clients connect")
+	flag.Parse()
 	store, err := oncedisk.Open(oncedisk.Config{Dir: "once-data"})
 	if err != nil {
 		log.Fatal(err)
@@ -41,5 +50,10 @@ func main() {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("POST /charges", idempotent.Wrap(charge))
-	log.Fatal(http.ListenAndServe("127.0.0.1:8090", mux))
+	l, err := net.Listen("tcp", *listen)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf(try, l.Addr())
+	log.Fatal(http.Serve(l, mux))
 }
