@@ -42,6 +42,14 @@ func MariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	return s
 }
 
+// MariaDBTLS starts a server that takes encrypted connections only, and returns also the path of
+// the PEM file with the certificate that signs the server's.
+func MariaDBTLS(t testing.TB) (s *MariaDBServer, ca string) {
+	t.Helper()
+	cert, key := selfSigned(t, t.TempDir())
+	return MariaDB(t, "ssl-cert = "+cert, "ssl-key = "+key, "require-secure-transport = ON"), cert
+}
+
 // StartMariaDB is MariaDB for servers that several tests share. The caller must end it with
 // [MariaDBServer.Close].
 func StartMariaDB(settings ...string) (*MariaDBServer, error) {

@@ -22,8 +22,9 @@ type Config struct {
 	//	sqlite:PATH                                a file, made if it is not there
 	//	mysql://user:password@host:port/database   MySQL 8 or MariaDB 10.6, or newer
 	//
-	// A mysql DSN may end with parameters of github.com/go-sql-driver/mysql (tls, …), and with
-	// socket=PATH to use a socket in place of host and port. Required.
+	// A mysql DSN may end with parameters of github.com/go-sql-driver/mysql, such as tls=true,
+	// with socket=PATH to use a socket in place of host and port, and with tls_ca, tls_cert and
+	// tls_key, which name PEM files, and tls_server_name. Each of these turns TLS on. Required.
 	DSN string
 
 	// MaxConns bounds the connections to a server. Defaults to [DefaultMaxConns]. SQLite has one

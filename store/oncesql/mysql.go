@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -91,39 +90,6 @@ func mysqlPool(mc *mysql.Config, conns int) (*sql.DB, error) {
 	// Servers and proxies drop connections that are idle for long.
 	db.SetConnMaxIdleTime(3 * time.Minute)
 	return db, nil
-}
-
-// mysqlConfig translates the URL into the driver's terms.
-func mysqlConfig(dsn string) (*mysql.Config, error) {
-	u, err := url.Parse(dsn)
-	if err != nil || u.User == nil || strings.Trim(u.Path, "/") == "" {
-		// url.Parse's error quotes the DSN, and a password with it.
-		return nil, errors.New("oncesql: config: DSN is not understood; use mysql://user:password@host:port/database " +
-			"with special characters as %XX")
-	}
-	q := u.Query()
-	socket := q.Get("socket")
-	q.Del("socket")
-	mc, err := mysql.ParseDSN("/?" + q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("oncesql: config: DSN: %w", err)
-	}
-	mc.User = u.User.Username()
-	mc.Passwd, _ = u.User.Password()
-	mc.DBName = strings.Trim(u.Path, "/")
-	mc.Net, mc.Addr = "tcp", u.Host
-	if u.Port() == "" {
-		mc.Addr = u.Host + ":3306"
-	}
-	if socket != "" {
-		mc.Net, mc.Addr = "unix", socket
-	}
-	// One round trip for a statement in place of two, and nothing prepared that a proxy between
-	// would have to remember.
-	mc.InterpolateParams = true
-	// What it would print on stderr it returns as errors too.
-	mc.Logger = new(mysql.NopLogger)
-	return mc, nil
 }
 
 func (e *mysqlEngine) scheme() string { return "mysql" }

@@ -1,0 +1,165 @@
+package oncesql_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/servers"
+	"github.com/oncehq/once/store/oncesql"
+)
+
+func TestConfigTellsAllItsProblems(t *testing.T) {
+	t.Parallel()
+	_, err := oncesql.Open(t.Context(), oncesql.Config{Timeout: -1, LockWait: -1, MaxConns: -1})
+	says(t, err, "DSN", "Timeout", "LockWait", "MaxConns")
+	for _, dsn := range []string{
+		"mysql://me:secret@host:port/db", "mysql://me:secret@host/", "mysql://me:secret@host/db?nonsense=%zz",
+		"me:secret@tcp(host)/db", "mysql://me:secret@host/db?tls_ca=nowhere",
+	} {
+		if _, err := oncesql.Open(t.Context(), oncesql.Config{DSN: dsn}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want an error without the password", err)
+		}
+	}
+}
+
+func TestNothingIsCreatedSilently(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg oncesql.Config) {
+		path, lite := strings.CutPrefix(cfg.DSN, "sqlite:")
+		_, err := oncesql.Open(t.Context(), cfg)
+		if err == nil {
+			t.Fatal("a database without tables was opened")
+		}
+		if !lite {
+			says(t, err, "once migrate")
+			_, findings, err := oncesql.Examine(t.Context(), cfg)
+			ok(t, err)
+			says(t, errors.New(strings.Join(findings, "\n")), "once migrate")
+		} else if _, err := os.Stat(path); err == nil {
+			t.Error("to open a file that is not there made it")
+		}
+		open(t, migrated(t, cfg))
+	})
+}
+
+func TestMigrateMayBeRepeatedAndRaced(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg oncesql.Config) {
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				if err := oncesql.Migrate(context.Background(), cfg); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		s := open(t, cfg)
+		c := newClaim("kept")
+		wins(t, s, c)
+		migrated(t, cfg)
+		if rec, err := s.Load(t.Context(), c.Key); err != nil || rec.Owner != c.Owner {
+			t.Errorf("after another migration the record is %v, error %v", rec.State, err)
+		}
+	})
+}
+
+// What lets a server forget is refused, unless it is asked for, and then the store says so.
+func TestDangerousSettingsAreRefused(t *testing.T) {
+	t.Parallel()
+	server := servers.MariaDB(t, "innodb_flush_log_at_trx_commit = 2", "log-bin = binlog", "sync_binlog = 0")
+	cfg := migrated(t, mariadbOn(t, server))
+	_, err := oncesql.Open(t.Context(), cfg)
+	says(t, err, "innodb_flush_log_at_trx_commit", "sync_binlog")
+	g, findings, err := oncesql.Examine(t.Context(), cfg)
+	ok(t, err)
+	if len(findings) < 2 || g.Power != once.Lost {
+		t.Errorf("doctor finds %q, and that power is %v", findings, g.Power)
+	}
+	cfg.DangerouslyAllowLoss = true
+	s := open(t, cfg)
+	if g := s.Guarantees(); g.Weakness() == "" {
+		t.Error("the store says that nothing can be lost")
+	}
+	if _, err := once.New(once.Config{Store: s, InDoubt: once.Hold}); err == nil {
+		t.Error("Hold was accepted")
+	}
+}
+
+func TestServerThatTakesNoWritesIsRefused(t *testing.T) {
+	t.Parallel()
+	server := servers.MariaDB(t)
+	cfg := migrated(t, mariadbOn(t, server))
+	b := newBusiness(t, cfg)
+	_, err := b.db.Exec("CREATE USER 'app'@'%' IDENTIFIED BY 'p@ss:word/?'")
+	ok(t, err)
+	_, err = b.db.Exec("GRANT ALL ON *.* TO 'app'@'%'")
+	ok(t, err)
+	_, err = b.db.Exec("REVOKE READ_ONLY ADMIN, SUPER ON *.* FROM 'app'@'%'")
+	ok(t, err)
+	root := cfg
+	cfg.DSN = strings.Replace(cfg.DSN, "root@", "app:p%40ss%3aword%2f%3f@", 1)
+	s := open(t, cfg) // with a password of odd characters
+	wrong := cfg
+	wrong.DSN = strings.Replace(root.DSN, "root@", "app:hunter2@", 1)
+	if _, err := oncesql.Open(t.Context(), wrong); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a wrong password: got %v, want an error that does not quote it", err)
+	}
+	_, err = b.db.Exec("SET GLOBAL read_only = ON")
+	ok(t, err)
+	_, err = oncesql.Open(t.Context(), cfg)
+	says(t, err, "read_only", "primary")
+	// And the store that was open before the server became a replica says what has happened.
+	_, err = s.Claim(t.Context(), newClaim("a"))
+	says(t, err, "use the primary")
+}
+
+func TestEncryptionByTheDSN(t *testing.T) {
+	t.Parallel()
+	server, ca := servers.MariaDBTLS(t)
+	cfg := mariadbOn(t, server)
+	cfg.Timeout = 10 * time.Second
+	if err := oncesql.Migrate(t.Context(), cfg); err == nil {
+		t.Fatal("a server that wants encryption took a plain connection")
+	}
+	untrusted := cfg
+	untrusted.DSN += "?tls=true"
+	if err := oncesql.Migrate(t.Context(), untrusted); err == nil {
+		t.Fatal("a certificate that nobody vouches for was accepted")
+	}
+	cfg.DSN += "?tls_ca=" + ca
+	wins(t, open(t, migrated(t, cfg)), newClaim("a"))
+}
+
+func TestSQLiteFileThatMayNotBeWrittenIsExplained(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() == 0 {
+		t.Skip("root may write everything")
+	}
+	cfg := migrated(t, sqliteConfig(t))
+	path := strings.TrimPrefix(cfg.DSN, "sqlite:")
+	ok(t, os.Chmod(path, 0o400))
+	ok(t, os.Chmod(filepath.Dir(path), 0o500))
+	if s, err := oncesql.Open(t.Context(), cfg); err == nil {
+		_, err = s.Claim(t.Context(), newClaim("a"))
+		says(t, err, "may not be written")
+		ok(t, s.Close())
+	}
+}
+
+// says fails the test unless the error has all of the words.
+func says(t testing.TB, err error, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("got %v, want it to say %q", err, word)
+		}
+	}
+}
