@@ -6,7 +6,7 @@ import (
 )
 
 // MaxIDs is how many ids one call of an [IDStore] may be given.
-const MaxIDs = 1 << 16
+const MaxIDs = 1 << 14
 
 // An IDStore remembers which ids were dealt with, and nothing else of them: for streams of so
 // many that a [Record] of each would take too much room. There is no outcome to replay, no

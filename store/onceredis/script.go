@@ -66,20 +66,21 @@ func newScripts(sharded, barrier bool) scripts {
 		"TELL", "if string.byte(v, 2) == 49 then redis.pcall('"+publish+"', KEYS[1], '') end",
 		"BARRIER", again,
 	)
-	newScript := func(name, text string) script {
-		text = r.Replace(text)
-		sum := sha1.Sum([]byte(text))
-		return script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
-	}
+	record := func(name, text string) script { return newScript(name, r.Replace(text)) }
 	return scripts{
-		claim:    newScript("claim", claimLua),
-		renew:    newScript("renew", renewLua),
-		complete: newScript("complete", completeLua),
-		release:  newScript("release", releaseLua),
-		forget:   newScript("forget", forgetLua),
-		load:     newScript("load", loadLua),
-		wait:     newScript("wait", waitLua),
+		claim:    record("claim", claimLua),
+		renew:    record("renew", renewLua),
+		complete: record("complete", completeLua),
+		release:  record("release", releaseLua),
+		forget:   record("forget", forgetLua),
+		load:     record("load", loadLua),
+		wait:     record("wait", waitLua),
 	}
+}
+
+func newScript(name, text string) script {
+	sum := sha1.Sum([]byte(text))
+	return script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
 }
 
 // evalsha returns the command that runs the script on one key.
