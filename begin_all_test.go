@@ -94,6 +94,69 @@ func beginAllAnswers(t *testing.T, store once.Store) {
 	}
 }
 
+// What this process knows needs no round trip, and is told to those alone who ask for the same.
+func TestBeginAllAnswersWhatThisProcessKnows(t *testing.T) {
+	batches := 0
+	store := oncetest.Faulty(new(oncemem.Store), func(v oncetest.Verb, n int) oncetest.Fault {
+		if v == oncetest.ClaimBatch {
+			batches = n
+		}
+		return oncetest.Fault{}
+	})
+	g := newGuard(t, once.Config{Store: store, CacheBytes: 1 << 20})
+	reqs := requests(4)
+	for i := range reqs {
+		reqs[i].Fingerprint = once.Fingerprint{1}
+	}
+	begun := g.BeginAll(t.Context(), reqs)
+	for _, b := range begun[:2] {
+		b.Attempt.Complete(once.Outcome{Data: []byte("done")})
+	}
+	defer begun[2].Attempt.Release()
+	defer begun[3].Attempt.Release()
+	g.BeginAll(t.Context(), reqs[:2]) // fills the cache
+	batches = 0
+	reqs[1].Fingerprint, reqs[3].Fingerprint = once.Fingerprint{2}, once.Fingerprint{2}
+	begun = g.BeginAll(t.Context(), reqs)
+	if out, done := begun[0].Attempt.Replay(); !done || string(out.Data) != "done" {
+		t.Errorf("done: %q, %t", out.Data, done)
+	}
+	for i, want := range map[int]error{1: once.ErrMismatch, 2: once.ErrInFlight, 3: once.ErrMismatch} {
+		if !errors.Is(begun[i].Err, want) {
+			t.Errorf("request %d: error is %v, want %v", i, begun[i].Err, want)
+		}
+	}
+	if batches != 0 {
+		t.Errorf("the store was asked %d times", batches)
+	}
+}
+
+// A claim whose replies were lost for longer than its lease is nobody's: nothing ran under it.
+func TestBeginAllGivesBackAClaimThatGrewOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(oncemem.Store)
+		g := newGuard(t, once.Config{
+			Store: oncetest.Faulty(store, func(v oncetest.Verb, n int) oncetest.Fault {
+				if v == oncetest.ClaimBatch && n == 1 {
+					return oncetest.Fault{After: errNet}
+				}
+				return oncetest.Fault{}
+			}),
+			Pause: func(context.Context, time.Duration) error { time.Sleep(2 * once.DefaultLease); return nil },
+		})
+		for i, b := range g.BeginAll(t.Context(), requests(2)) {
+			if !errors.Is(b.Err, once.ErrInFlight) { // to be tried again
+				t.Errorf("request %d: %v", i, b.Err)
+			}
+		}
+		for i, b := range g.BeginAll(t.Context(), requests(2)) {
+			if b.Err != nil || b.Attempt.Number() != 1 {
+				t.Errorf("request %d, again: %v", i, b.Err)
+			}
+		}
+	})
+}
+
 func TestBeginAllKeepsEveryLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuard(t, once.Config{Lease: time.Second})

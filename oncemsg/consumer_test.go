@@ -69,7 +69,8 @@ func TestPanicIsAFailure(t *testing.T) {
 	d := c.Handle(t.Context(), message, func(context.Context, oncemsg.Message) error { panic(errNet) })
 	wantDecision(t, d, oncemsg.Failed, oncemsg.Retry)
 	p, ok := errors.AsType[*oncemsg.PanicError](d.Err)
-	if !ok || !errors.Is(d.Err, errNet) || !strings.Contains(string(p.Stack), "TestPanicIsAFailure") {
+	if !ok || !errors.Is(d.Err, errNet) || !strings.Contains(string(p.Stack), "TestPanicIsAFailure") ||
+		p.Error() != "oncemsg: handler panicked: connection reset" {
 		t.Errorf("error is %#v", d.Err)
 	}
 	wantDecision(t, c.Handle(t.Context(), message, r.handle), oncemsg.Ran, oncemsg.Ack)
