@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
+	"github.com/gofiber/fiber/v3"
 	"github.com/labstack/echo/v5"
 
 	"github.com/oncehq/once"
@@ -21,6 +23,7 @@ import (
 	"github.com/oncehq/once/oncehttp"
 	"github.com/oncehq/once/oncemem"
 	"github.com/oncehq/once/with/onceecho"
+	"github.com/oncehq/once/with/oncefiber"
 	"github.com/oncehq/once/with/oncegin"
 )
 
@@ -34,6 +37,7 @@ var doors = []struct {
 	{"chi", overHTTP(overChi)},
 	{"gin", overHTTP(overGin)},
 	{"echo", overHTTP(overEcho)},
+	{"fiber", overFiber},
 	{"gateway", gateway},
 }
 
@@ -213,4 +217,44 @@ func overEcho(t *testing.T, cfg oncehttp.Config, s *service) http.Handler {
 		})
 	}
 	return e
+}
+
+func overFiber(t *testing.T, settings map[string]string, s *service) transcript.Door {
+	guarded, err := oncefiber.New(config(t, settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := fiber.New(fiber.Config{ErrorHandler: func(c fiber.Ctx, err error) error {
+		refusal, _ := errors.AsType[*fiber.Error](err)
+		c.Set("Content-Type", "text/plain; charset=utf-8")
+		return c.Status(refusal.Code).SendString(refusal.Message)
+	}})
+	app.Use(guarded)
+	for _, route := range routes() {
+		app.Add([]string{route[0]}, route[1], func(c fiber.Ctx) error {
+			a := s.answer(c.Method(), c.Path(), string(c.Body()))
+			for _, f := range a.fields {
+				c.Response().Header.Add(f[0], f[1])
+			}
+			if a.failed {
+				return fiber.NewError(a.status, a.body)
+			}
+			return c.Status(a.status).SendString(a.body)
+		})
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- app.Listener(l, fiber.ListenConfig{DisableStartupMessage: true}) }()
+	t.Cleanup(func() {
+		if err := app.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+	door := s.door(t, l.Addr().String())
+	door.Unordered = true
+	return door
 }
