@@ -52,7 +52,7 @@ func (ids *IDs) run(ctx context.Context, verb idVerb, calls []*idCall, o once.Ow
 	x := ids.scripts[verb]
 	lease := strconv.FormatInt(millis(ids.cfg.Lease), 10)
 	replies := make([]rueidis.RedisMessage, len(calls))
-	send := func(todo []int, command func(rueidis.Builder, string, ...string) rueidis.Completed) (unknown []int, err error) {
+	send := func(todo []int, command func(rueidis.Builder, string, ...string) rueidis.Completed) (unknown []int, first error) {
 		if len(todo) == 0 {
 			return nil, nil
 		}
@@ -62,7 +62,6 @@ func (ids *IDs) run(ctx context.Context, verb idVerb, calls []*idCall, o once.Ow
 			cmds[n] = command(ids.s.client.B(), key,
 				ids.layout[0], ids.layout[1], ids.layout[2], string(calls[i].digests), string(o[:]), lease)
 		}
-		var errs []error
 		for n, reply := range ids.s.client.DoMulti(patient{ctx}, cmds...) {
 			m, err := reply.ToMessage()
 			if isNoScript(err) {
@@ -70,9 +69,11 @@ func (ids *IDs) run(ctx context.Context, verb idVerb, calls []*idCall, o once.Ow
 				continue
 			}
 			replies[todo[n]] = m
-			errs = append(errs, ids.s.explain("ids", err))
+			if err != nil && first == nil {
+				first = ids.s.explain("ids", err) // the others most likely have the same cause
+			}
 		}
-		return unknown, errors.Join(errs...)
+		return unknown, first
 	}
 	all := make([]int, len(calls))
 	for i := range all {

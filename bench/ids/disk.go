@@ -1,0 +1,74 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/oncehq/once/oncedisk"
+)
+
+// disk is the embedded store. Its buckets are short, so that most ids are in archives when they
+// are measured, as in a store that has run for long.
+type disk struct {
+	*oncedisk.IDs
+	dir string
+	cfg oncedisk.IDsConfig
+}
+
+func openDisk(retained int64) (subject, error) {
+	dir, err := os.MkdirTemp("", "once-ids-")
+	if err != nil {
+		return nil, err
+	}
+	d := &disk{dir: dir, cfg: oncedisk.IDsConfig{Dir: filepath.Join(dir, "ids"), Window: time.Hour, Buckets: 600}}
+	if d.IDs, err = oncedisk.OpenIDs(d.cfg); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return d, nil
+}
+
+// cost waits until the ids that were filled in are archived.
+func (d *disk) cost() (disk, memory int64, err error) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if s := d.Stats(); s.Claims == 0 && s.Buckets > 0 && s.Memory < 4*s.IDs {
+			break
+		}
+	}
+	s := d.Stats()
+	return s.Disk, s.Memory, nil
+}
+
+// forget opens the store with a window that is over.
+func (d *disk) forget() (time.Duration, error) {
+	if err := d.Close(); err != nil {
+		return 0, err
+	}
+	d.cfg.Window = time.Millisecond
+	before := processorTime()
+	var err error
+	if d.IDs, err = oncedisk.OpenIDs(d.cfg); err != nil {
+		return 0, err
+	}
+	for d.Stats().IDs > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return processorTime() - before, nil
+}
+
+func (d *disk) close() {
+	d.IDs.Close()
+	os.RemoveAll(d.dir)
+	runtime.GC()
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it has no way to fail
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
