@@ -49,7 +49,7 @@ type Say func(format string, args ...any)
 
 // Schemes returns all kinds of stores.
 func Schemes() []Scheme {
-	return slices.Concat([]Scheme{disk(), memory(), postgres(), mysql(), sqlite()}, redis(), nats())
+	return slices.Concat([]Scheme{disk(), memory(), postgres(), mysql(), sqlite()}, redis(), nats(), etcd())
 }
 
 // Forms returns the forms of DSNs, for people.
