@@ -30,9 +30,6 @@ func TestSQLite(t *testing.T) {
 	)
 }
 
-// childDSN names the store in the environment of a process that puts it under load.
-const childDSN = "ONCE_POWERCUT_CHILD"
-
 type store interface {
 	once.Store
 	io.Closer
@@ -52,15 +49,11 @@ func openEmbedded(ctx context.Context, dsn string) (store, error) {
 	return oncesql.Open(ctx, cfg)
 }
 
-// child is the process: it says what is acknowledged.
-func child(dsn string) (code int) {
-	if path, ok := strings.CutPrefix(dsn, "map:"); ok {
-		return writeMapped(path)
-	}
+// loadItself is what the process of an embedded store does: it says what is acknowledged.
+func loadItself(dsn string) error {
 	s, err := openEmbedded(context.Background(), dsn)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	var mu sync.Mutex
 	load(context.Background(), s, os.Getenv(childDSN+"_ROUND"), func(f fact) {
@@ -68,7 +61,7 @@ func child(dsn string) (code int) {
 		defer mu.Unlock()
 		fmt.Println(f)
 	})
-	return 0
+	return nil
 }
 
 // An embedded system is a store in a process of its own.

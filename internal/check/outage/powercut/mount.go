@@ -25,7 +25,13 @@ func Require(t testing.TB) {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("power cuts are not tested: this system has no FUSE: ", err)
 	}
-	m := &Mounted{Dir: t.TempDir()}
+	// Not t.TempDir: the first one decides where a test's later ones are.
+	dir, err := os.MkdirTemp("", "once-powercut-")
+	if err != nil {
+		t.Fatal("powercut: ", err)
+	}
+	defer os.Remove(dir)
+	m := &Mounted{Dir: dir}
 	if err := m.mount(New(Options{})); err != nil {
 		t.Skip("power cuts are not tested: mounting is not possible here: ", err)
 	}
