@@ -1,0 +1,10 @@
+module github.com/oncehq/once/with/onceredisstream
+
+go 1.26.0
+
+require (
+	github.com/oncehq/once v0.0.0
+	github.com/redis/rueidis v1.0.79
+)
+
+require golang.org/x/sys v0.47.0 // indirect

@@ -1,0 +1,235 @@
+package onceredisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/oncehq/once/retry"
+)
+
+// blockTime is how long the server holds a read of an empty stream.
+const blockTime = time.Second
+
+// Run consumes as one consumer of a group until ctx is done. Then it lets the entries being
+// handled finish, as Config.Drain says, and returns nil. Otherwise it returns an error at once if
+// something is wrong with cfg, or if the group does not exist.
+//
+// Other errors of the server do not end it: they are logged, and tried again for ever.
+func Run(ctx context.Context, cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	r := &reader{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency)}
+	// Handlers outlive ctx for as long as Drain says.
+	handling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	r.handling = handling
+
+	reading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var loops sync.WaitGroup
+	for _, loop := range []func(context.Context) error{r.readNew, r.takeOver} {
+		loops.Go(func() {
+			if err := loop(reading); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	loops.Wait()
+	drained := time.AfterFunc(cfg.Drain, stop)
+	defer drained.Stop()
+	r.handlers.Wait()
+	r.leave()
+	if ctx.Err() == nil {
+		return context.Cause(reading)
+	}
+	return nil
+}
+
+// A reader is one consumer of the group.
+type reader struct {
+	cfg      Config
+	handling context.Context // of handlers
+	slots    chan struct{}   // holds a token for each entry being handled
+	handlers sync.WaitGroup
+}
+
+var errNoGroup = errors.New("onceredisstream: the stream has no such group; make it with CreateGroup")
+
+// again reports an error of the server, waits, and returns nil if it should be tried again.
+func (r *reader) again(ctx context.Context, what string, failures int, err error) error {
+	if strings.HasPrefix(err.Error(), "NOGROUP") {
+		return errNoGroup
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.cfg.Logger.Error("onceredisstream: "+what+" failed; it is tried again", "stream", r.cfg.Stream, "err", err)
+	return retry.Sleep(ctx, min(100*time.Millisecond<<min(failures, 6), 5*time.Second))
+}
+
+// readNew reads entries that nobody was given, as many as can be handled.
+func (r *reader) readNew(ctx context.Context) error {
+	c := r.cfg.Client
+	for failures := 0; ; {
+		n, err := r.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		cmd := c.B().Xreadgroup().Group(r.cfg.Group, r.cfg.Name).Count(int64(n)).
+			Block(blockTime.Milliseconds()).Streams().Key(r.cfg.Stream).Id(">").Build()
+		streams, err := c.Do(ctx, cmd).AsXRead()
+		entries := streams[r.cfg.Stream]
+		r.release(n - len(entries))
+		for _, e := range entries {
+			r.handle(e, 1)
+		}
+		switch {
+		case err == nil || rueidis.IsRedisNil(err):
+			failures = 0
+		default:
+			failures++
+			if err := r.again(ctx, "reading", failures, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// takeOver takes over what has been idle for a lease: what other consumers have died with, and
+// what is to be delivered again.
+func (r *reader) takeOver(ctx context.Context) error {
+	for failures := 0; ; {
+		found, err := r.takeOverSome(ctx)
+		switch {
+		case err != nil:
+			failures++
+			if err := r.again(ctx, "taking over", failures, err); err != nil {
+				return err
+			}
+		case found == 0:
+			failures = 0
+			if err := retry.Sleep(ctx, max(min(r.cfg.Lease/10, time.Second), time.Millisecond)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (r *reader) takeOverSome(ctx context.Context) (found int, err error) {
+	n, err := r.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	free := n
+	defer func() { r.release(free) }()
+	c := r.cfg.Client
+	reply, err := c.Do(ctx, c.B().Xautoclaim().Key(r.cfg.Stream).Group(r.cfg.Group).Consumer(r.cfg.Name).
+		MinIdleTime(fmt.Sprint(r.cfg.Lease.Milliseconds())).Start("0").Count(int64(n)).Build()).ToArray()
+	if err != nil {
+		return 0, err
+	}
+	if len(reply) < 2 {
+		return 0, fmt.Errorf("XAUTOCLAIM returned %d parts, want 2", len(reply))
+	}
+	entries, err := reply[1].AsXRange()
+	if err != nil {
+		return 0, err
+	}
+	if len(reply) > 2 { // since Redis 7
+		if gone, _ := reply[2].AsStrSlice(); len(gone) > 0 {
+			r.cfg.Logger.Error("onceredisstream: entries were trimmed from the stream before they were handled, and are lost",
+				"stream", r.cfg.Stream, "group", r.cfg.Group, "entries", len(gone))
+		}
+	}
+	deliveries := r.deliveries(ctx, entries)
+	for _, e := range entries {
+		free--
+		r.handle(e, deliveries[e.ID])
+	}
+	return len(entries), nil
+}
+
+// deliveries returns how often each of the entries was delivered, as far as that can be found out.
+func (r *reader) deliveries(ctx context.Context, entries []rueidis.XRangeEntry) map[string]int {
+	if len(entries) == 0 {
+		return nil
+	}
+	c := r.cfg.Client
+	pending, err := c.Do(ctx, c.B().Xpending().Key(r.cfg.Stream).Group(r.cfg.Group).
+		Start(entries[0].ID).End(entries[len(entries)-1].ID).Count(int64(4*len(entries))).Consumer(r.cfg.Name).Build()).ToArray()
+	counts := make(map[string]int)
+	if err != nil {
+		return counts
+	}
+	for _, p := range pending {
+		if parts, err := p.ToArray(); err == nil && len(parts) == 4 {
+			id, _ := parts[0].ToString()
+			n, _ := parts[3].AsInt64()
+			counts[id] = int(n)
+		}
+	}
+	return counts
+}
+
+// handle hands an entry to the consumer, in a goroutine that has a slot.
+func (r *reader) handle(e rueidis.XRangeEntry, attempt int) {
+	r.handlers.Go(func() {
+		defer r.release(1)
+		if _, err := r.cfg.Consumer.Consume(r.handling, r.deliver(e, attempt), r.cfg.Handler); err != nil {
+			r.cfg.Logger.Error("onceredisstream: the server was not told what came of an entry; it comes again",
+				"stream", r.cfg.Stream, "err", err)
+		}
+	})
+}
+
+// acquire takes at least one slot, and what else is free up to a half of all, so that new entries and
+// those taken over do not shut each other out.
+func (r *reader) acquire(ctx context.Context) (n int, err error) {
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	for n = 1; n < (r.cfg.Concurrency+1)/2; n++ {
+		select {
+		case r.slots <- struct{}{}:
+			continue
+		default:
+		}
+		break
+	}
+	return n, nil
+}
+
+func (r *reader) release(n int) {
+	for range n {
+		<-r.slots
+	}
+}
+
+// leave removes a consumer with a random name from the group, if nothing is left with it: what is
+// would be lost with it.
+func (r *reader) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if strings.HasPrefix(r.cfg.Name, randomName) {
+		leave.Exec(ctx, r.cfg.Client, []string{r.cfg.Stream}, []string{r.cfg.Group, r.cfg.Name})
+	}
+}
+
+const randomName = "once-"
+
+var leave = rueidis.NewLuaScript(`
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+return 1
+`)
