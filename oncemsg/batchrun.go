@@ -94,7 +94,8 @@ func (b *batch) start(f func()) {
 	})
 }
 
-// publish sends what the messages have emitted, in their order and in one call.
+// publish sends what the messages have emitted, in their order and in one call. If some of it can
+// never be sent that is only the fault of its message, which is found by sending one by one.
 func (b *batch) publish(ctx context.Context) {
 	var all []Output
 	for i := range b.parts {
@@ -105,7 +106,12 @@ func (b *batch) publish(ctx context.Context) {
 		return
 	}
 	for i := range b.parts {
-		if p := &b.parts[i]; len(p.outputs) > 0 {
+		p := &b.parts[i]
+		switch {
+		case len(p.outputs) == 0:
+		case sent.Verb == DeadLetter && len(p.outputs) < len(all):
+			p.decide(b.c.publish(ctx, p.decision, p.outputs))
+		default:
 			sent.Attempt = p.decision.Attempt
 			p.decide(sent)
 		}

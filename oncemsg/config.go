@@ -93,7 +93,9 @@ type Config struct {
 
 	// Publish sends what a handler has emitted, in order. It is called when the outcome is
 	// recorded and before the message is acknowledged, and again for every copy that comes
-	// later, with the same ids. All have been sent if it returns nil. Defaults to nil: [Emit] fails.
+	// later, with the same ids. All have been sent if it returns nil. An error marked by
+	// [once.Final] says that they never will be: the message is dead-lettered.
+	// Defaults to nil: [Emit] fails.
 	Publish func(context.Context, []Output) error
 
 	// RecordFirst calls Publish only with what is recorded: for one that hands the outputs to

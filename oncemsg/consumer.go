@@ -182,7 +182,10 @@ func (c *Consumer) publish(ctx context.Context, d Decision, outputs []Output) De
 	if c.cfg.Publish != nil {
 		err = c.cfg.Publish(ctx, outputs)
 	}
-	if err != nil {
+	switch _, final := errors.AsType[*once.FinalError](err); {
+	case final:
+		d.Kind, d.Verb, d.Err = Unpublished, DeadLetter, err
+	case err != nil:
 		d.Kind, d.Verb, d.After, d.Err = Unpublished, Retry, c.cfg.Backoff(d.Attempt), err
 	}
 	return d

@@ -44,7 +44,7 @@ const (
 	Unnamed
 
 	// Unpublished: the outcome is recorded, but what the handler emitted was not published. It
-	// will be when the message is delivered again.
+	// will be when the message is delivered again, unless it never can be.
 	Unpublished
 
 	// Unacknowledged: the handler ran, but it is unknown if its outcome was recorded, or another

@@ -13,7 +13,7 @@
 //	failed          error or panic                                retry
 //	unavailable     the store does not answer; nothing ran        retry
 //	unacknowledged  ran, but it is unknown if it was recorded     retry
-//	unpublished     recorded, but its outputs were not published  retry
+//	unpublished     recorded, but its outputs were not published  retry, or dead-letter if they never can be
 //	rejected        the handler failed for good                   dead-letter
 //	poisoned        its attempts are used up                      dead-letter
 //	mismatch        the id of another message                     dead-letter

@@ -35,6 +35,35 @@ func TestOutputsThatWereNotPublishedAreNotLost(t *testing.T) {
 	}
 }
 
+// A broker may refuse an output for good: the message that made it must not come again for ever,
+// nor take along others of its batch.
+func TestOutputsThatCanNeverBePublishedAreDeadLettered(t *testing.T) {
+	var sent []string
+	c, r := newConsumer(t, oncemsg.Config{Publish: func(_ context.Context, outputs []oncemsg.Output) error {
+		for _, o := range outputs {
+			if string(o.Payload) == "huge" {
+				return once.Final(errors.New("too large for the broker"))
+			}
+			sent = append(sent, string(o.Payload))
+		}
+		return nil
+	}}), new(runs)
+	for range 2 {
+		d := c.Handle(t.Context(), message, emitting(r.handle, "huge"))
+		wantDecision(t, d, oncemsg.Unpublished, oncemsg.DeadLetter)
+	}
+	r.want(t, 1)
+	decisions := c.HandleEach(t.Context(), messages("a", "huge", "c"), func(ctx context.Context, m oncemsg.Message) error {
+		return emitting(r.handle, m.ID)(ctx, m)
+	})
+	wantDecision(t, decisions[0], oncemsg.Ran, oncemsg.Ack)
+	wantDecision(t, decisions[1], oncemsg.Unpublished, oncemsg.DeadLetter)
+	wantDecision(t, decisions[2], oncemsg.Ran, oncemsg.Ack)
+	if fmt.Sprint(sent) != "[a a c]" {
+		t.Errorf("published %v", sent)
+	}
+}
+
 func TestOutputsOfADuplicateAreTheSame(t *testing.T) {
 	out, r := new(outbox), new(runs)
 	c := newConsumer(t, oncemsg.Config{Publish: out.publish})

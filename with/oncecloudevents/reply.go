@@ -58,7 +58,7 @@ func collectReply(publish func(context.Context, []oncemsg.Output) error) func(co
 			}
 			e := new(event.Event)
 			if err := json.Unmarshal([]byte(o.Headers[replyAttributes]), e); err != nil {
-				return fmt.Errorf("oncecloudevents: recorded reply cannot be read: %w", err)
+				return once.Final(fmt.Errorf("oncecloudevents: recorded reply cannot be read: %w", err))
 			}
 			e.DataEncoded, e.DataBase64 = o.Payload, o.Headers[replyBase64] == "true"
 			ctx.Value(replyKey{}).(*reply).event = e
