@@ -84,9 +84,8 @@
 //	publish    once.STREAM.>  $JS.API.STREAM.INFO.STREAM  $JS.API.STREAM.MSG.GET.STREAM
 //	subscribe  _INBOX.>  once-told.STREAM.>
 //
-// and to list publish $JS.API.CONSUMER.CREATE.STREAM.>, $JS.API.CONSUMER.DELETE.STREAM.> and
-// $JS.API.CONSUMER.MSG.NEXT.STREAM.>, to migrate $JS.API.STREAM.CREATE.STREAM and
-// $JS.API.STREAM.UPDATE.STREAM.
+// and to list publish $JS.API.CONSUMER.X.STREAM.>, with CREATE, DELETE, INFO and MSG.NEXT for X, to
+// migrate $JS.API.STREAM.CREATE.STREAM and $JS.API.STREAM.UPDATE.STREAM.
 //
 // Whoever may write to once.STREAM.> or delete messages of the stream can make operations happen
 // again: give these subjects to nobody else. Fences begin anew when the stream is made anew.

@@ -152,7 +152,9 @@ func staysLinearizable(t *testing.T) {
 	nodes := startNodes(t, 3, true)
 	s := open(t, oncenats.Config{DSN: nodesDSN(nodes), Timeout: 2 * time.Second})
 	linear.Check(t, s, linear.Options{
-		Calls:   *calls,
-		Disturb: func(stop <-chan struct{}) { killLeaders(t, nodes, *failovers, stop) },
+		Calls:       *calls,
+		CallsPerKey: 30, // the more calls have an unknown end, the longer is the search
+		Unknown:     -1, // none but those that the failovers bring about
+		Disturb:     func(stop <-chan struct{}) { killLeaders(t, nodes, *failovers, stop) },
 	})
 }

@@ -124,40 +124,63 @@ func (l *list) step(ctx context.Context) ([]once.Record, error) {
 		return nil, err
 	}
 	for {
-		batch, err := l.consumer.FetchNoWait(listStep)
-		if err != nil {
+		n, found, err := l.fetch()
+		switch {
+		case err != nil:
 			return nil, err
+		case len(found) > 0:
+			return found, nil
+		case n > 0:
+			continue
 		}
-		n := 0
-		var found []once.Record
-		for m := range batch.Messages() {
-			n++
-			rec, stands, err := l.read(m)
-			if err != nil {
-				return nil, err
-			}
-			if stands {
-				found = append(found, rec)
-			}
-		}
-		if err := batch.Error(); err != nil {
+		if over, err := l.over(ctx); over || err != nil {
 			return nil, err
-		}
-		if n == 0 || len(found) > 0 {
-			return found, ctx.Err()
 		}
 	}
 }
 
-// read reads what the server sent. The server does not repeat what is lost on the way: a gap is
-// an error.
+// fetch asks for messages, and returns how many came, and what is to be yielded of them.
+func (l *list) fetch() (n int, found []once.Record, err error) {
+	batch, err := l.consumer.FetchNoWait(listStep)
+	if err != nil {
+		return 0, nil, err
+	}
+	for m := range batch.Messages() {
+		n++
+		rec, stands, err := l.read(m)
+		if err != nil {
+			return n, nil, err
+		}
+		if stands {
+			found = append(found, rec)
+		}
+	}
+	return n, found, batch.Error()
+}
+
+// over reports whether nothing is left. That nothing came is no proof of it.
+func (l *list) over(ctx context.Context) (bool, error) {
+	info, err := l.consumer.Info(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case info.Delivered.Consumer != l.last:
+		return false, errGap
+	}
+	return info.NumPending == 0, nil
+}
+
+// errGap: the server does not send again what was lost on the way.
+var errGap = errors.New("oncenats: the connection was lost; list again")
+
+// read reads what the server sent.
 func (l *list) read(m jetstream.Msg) (once.Record, bool, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return once.Record{}, false, err
 	}
 	if meta.Sequence.Consumer != l.last+1 {
-		return once.Record{}, false, errors.New("oncenats: the connection was lost; list again")
+		return once.Record{}, false, errGap
 	}
 	l.last++
 	e, err := decode(nats.Header(m.Headers()).Get(headerRecord), meta.Sequence.Stream, meta.Timestamp, nil)

@@ -184,7 +184,8 @@ func schema(t *testing.T, dsn string) (c jetstream.StreamConfig) {
 var permissions = &server.Permissions{
 	Publish: &server.SubjectPermission{Allow: []string{
 		"once.ONCE.>", "$JS.API.STREAM.INFO.ONCE", "$JS.API.STREAM.MSG.GET.ONCE",
-		"$JS.API.CONSUMER.CREATE.ONCE.>", "$JS.API.CONSUMER.DELETE.ONCE.>", "$JS.API.CONSUMER.MSG.NEXT.ONCE.>",
+		"$JS.API.CONSUMER.CREATE.ONCE.>", "$JS.API.CONSUMER.DELETE.ONCE.>", "$JS.API.CONSUMER.INFO.ONCE.>",
+		"$JS.API.CONSUMER.MSG.NEXT.ONCE.>",
 	}},
 	Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "once-told.ONCE.>"}},
 }
