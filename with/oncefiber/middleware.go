@@ -37,8 +37,7 @@ func New(cfg oncehttp.Config) (fiber.Handler, error) {
 		if err != nil {
 			return fiber.ErrBadRequest
 		}
-		x.client.response = c.Response()
-		x.client.header = make(http.Header)
+		x.client.response, x.client.header = c.Response(), make(http.Header)
 		readHeader(x.client.header, c)
 		guarded.ServeHTTP(&x.client, r)
 		return x.err

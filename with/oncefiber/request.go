@@ -22,22 +22,23 @@ func (x *exchange) request() (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields := copier{header: make(http.Header, usualFields)}
+	for k, v := range ctx.Request.Header.All() {
+		if name := textproto.CanonicalMIMEHeaderKey(fields.hold(k)); name != "Host" {
+			fields.add(name, v)
+		}
+	}
 	r := &http.Request{
-		Method:     string(ctx.Method()),
+		Method:     fields.hold(ctx.Method()),
 		URL:        u,
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
-		Header:     make(http.Header, 8),
-		Host:       string(ctx.Host()),
+		Header:     fields.header,
+		Host:       fields.hold(ctx.Host()),
 		RemoteAddr: ctx.RemoteAddr().String(),
 		RequestURI: uri,
 		TLS:        ctx.TLSConnectionState(),
-	}
-	for k, v := range ctx.Request.Header.All() {
-		if name := textproto.CanonicalMIMEHeaderKey(string(k)); name != "Host" {
-			r.Header[name] = append(r.Header[name], string(v))
-		}
 	}
 	x.setBody(r, &ctx.Request)
 	return r.WithContext(x), nil

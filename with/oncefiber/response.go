@@ -66,9 +66,10 @@ func readHeader(h http.Header, c fiber.Ctx) {
 	response := c.Response()
 	preset := c.App().Config().DisableDefaultContentType
 	response.Header.SetNoDefaultContentType(true) // to see if the handlers have set one
+	fields := copier{header: h}
 	for k, v := range response.Header.All() {
-		if name := string(k); name != "Content-Length" {
-			h[name] = append(h[name], string(v))
+		if string(k) != "Content-Length" {
+			fields.add(fields.hold(k), v)
 		}
 	}
 	response.Header.SetNoDefaultContentType(preset)
