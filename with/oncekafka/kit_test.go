@@ -132,11 +132,11 @@ func (b *broker) onCommit(f func(topic string, partition int32, offset int64)) {
 	})
 }
 
-// refuseProduce refuses n requests to produce to the topic. The function it returns says how many were
-// refused so far.
+// refuseProduce refuses n requests to produce to the topic's first partition. The function it returns says
+// how many were refused so far.
 func (b *broker) refuseProduce(topic string, n int) func() int64 {
 	h := b.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.TopicAuthorizationFailed, Count: n,
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: n,
 	})
 	return func() int64 { return int64(h.Hits()) }
 }

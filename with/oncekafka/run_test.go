@@ -29,10 +29,13 @@ func TestRecordsAreHandledOnceAndInOrder(t *testing.T) {
 		Buffer: 64, // so that fetching is paused and resumed
 	})
 	e.want(t, ids)
+	b.produce(record("orders", 2, "later"))
+	ids = append(ids, "later")
+	e.want(t, ids)
 	stop()
-	for p := range int32(3) {
-		if got := b.committed("orders", p); got != 300 {
-			t.Errorf("partition %d is committed up to %d after the stop, want 300", p, got)
+	for p, want := range []int64{300, 300, 301} {
+		if got := b.committed("orders", int32(p)); got != want {
+			t.Errorf("partition %d is committed up to %d after the stop, want %d", p, got, want)
 		}
 	}
 	e.want(t, ids)

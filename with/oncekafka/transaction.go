@@ -60,6 +60,11 @@ func transact(ctx context.Context, cfg Config) error {
 	defer t.retention.checking.Wait()
 	defer s.Close()
 	t.s = s
+	// This aborts what a session before this one, or a process, has left open. Until then, or until it
+	// has timed out, the brokers withhold the offsets that are to be committed with it.
+	if _, _, err := s.Client().ProducerID(ctx); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		t.poll(ctx)
 		if err := t.transaction(ctx); err != nil {
