@@ -75,7 +75,9 @@ func connect(ctx context.Context, t Target, cfg Config, options []grpc.DialOptio
 		MaxCallSendMsgSize:   cfg.MaxOutcome + requestOverhead,
 		Logger:               zap.NewNop(),
 		DialOptions: append(options, grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			Backoff: backoff.Config{
+				BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second,
+			},
 			MinConnectTimeout: cfg.DialTimeout,
 		}), grpc.WithChainUnaryInterceptor(failFast)),
 	})

@@ -42,6 +42,6 @@ func (c cluster) guarantees() once.Guarantees {
 		g.Notes = append(g.Notes, fmt.Sprintf("Of %d members %d may fail at a time.", c.voters, (c.voters-1)/2))
 	}
 	g.Notes = append(g.Notes, "Leases and retentions are etcd leases, measured by the leader's monotonic clock: they end "+
-		"up to a few seconds or three percent late, and start anew with every change of leader; never early.")
+		"up to two seconds or five percent late, and start anew with every change of leader; never early.")
 	return g
 }
