@@ -69,6 +69,15 @@
 // Outcomes are stored as HTTP/1.1 messages, of media type application/http, which any tool can
 // read.
 //
+// # Routers and frameworks
+//
+// [Middleware.Wrap] is what chi and other routers of http.Handlers call a middleware:
+//
+//	r.With(authenticate, m.Wrap).Post("/customers/{id}/charges", charge)
+//
+// The packages with/oncegin, with/onceecho and with/oncefiber bring the same to gin, Echo and Fiber,
+// whose contexts have a response of their own.
+//
 // # What cannot be promised
 //
 // A handler whose effect is elsewhere can still be cut off between the effect and the record; see
