@@ -73,11 +73,11 @@ func (k *clock) read(ctx context.Context, q question) (time.Time, error) {
 			c = k.anew(c)
 			continue
 		}
-		if m, err := k.wire.wait(ctx, c); err != nil {
+		m, err := k.wire.wait(ctx, c)
+		if err != nil {
 			return time.Time{}, err
-		} else {
-			return parseClock(m.Data)
 		}
+		return parseClock(m.Data)
 	}
 }
 

@@ -123,14 +123,8 @@ func (w *wire) wait(ctx context.Context, c *call) (*nats.Msg, error) {
 	return c.reply, c.err
 }
 
-// forget ends calls whose answers nobody wants anymore.
-func (w *wire) forget(calls ...*call) {
-	for _, c := range calls {
-		if c != nil {
-			w.end(c, nil, errNoAnswer)
-		}
-	}
-}
+// forget ends a call whose answer nobody wants anymore.
+func (w *wire) forget(c *call) { w.end(c, nil, errNoAnswer) }
 
 // ended says why the context is done.
 func ended(ctx context.Context) error {
