@@ -27,9 +27,11 @@ type Store struct {
 	timeouts timeouts
 	found    settings
 	waits    *waits
-	stop     context.CancelFunc // ends what runs in the background
-	running  sync.WaitGroup
-	closing  sync.Once
+	running  sync.WaitGroup // what runs in the background, until stop is called
+	stop     context.CancelFunc
+
+	background context.Context
+	closing    sync.Once
 }
 
 var (
@@ -104,11 +106,10 @@ func (s *Store) start(ctx context.Context) error {
 	s.sql.claiming.confirm = found.synchronous()
 	s.batcher = &batcher{pool: s.pool, timeout: s.cfg.Timeout}
 	s.batcher.before, s.batcher.after = found.transaction()
-	background, stop := context.WithCancel(context.Background())
-	s.stop = stop
+	s.background, s.stop = context.WithCancel(context.Background())
 	s.waits = newWaits(listen, channel(s.cfg.Schema))
 	if s.cfg.Sweep > 0 {
-		s.running.Go(func() { s.sweepOften(background) })
+		s.running.Go(func() { s.sweepOften(s.background) })
 	}
 	return nil
 }
