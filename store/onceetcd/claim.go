@@ -13,12 +13,25 @@ import (
 )
 
 // Claim implements [once.Store]: one transaction that makes the claim if there is no record, and
-// else reads it. Taking over a record in doubt is a second one.
+// else reads it. Taking over a record in doubt is a second one. What this process has seen done is
+// read first.
 func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
 	}
-	return s.claim(ctx, c, record{})
+	if !s.seen.has(c.Key) {
+		return s.claim(ctx, c, record{})
+	}
+	stands, err := s.load(ctx, c.Key)
+	switch {
+	case errors.Is(err, once.ErrNotFound):
+		stands = record{}
+	case err != nil:
+		return once.Record{}, err
+	case !open(c, stands):
+		return s.standing(ctx, c, stands)
+	}
+	return s.claim(ctx, c, stands)
 }
 
 // claim makes the claim, given what was seen of the operation. It asks again as long as that is
@@ -63,6 +76,9 @@ func open(c once.Claim, seen record) bool {
 func (s *Store) standing(ctx context.Context, c once.Claim, seen record) (once.Record, error) {
 	if !seen.Fingerprint.Matches(c.Fingerprint) {
 		return once.Record{}, once.ErrMismatch
+	}
+	if seen.State == once.Done {
+		s.seen.note(c.Key)
 	}
 	return s.measured(ctx, seen), nil
 }

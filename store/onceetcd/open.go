@@ -18,6 +18,7 @@ type Store struct {
 	cfg     Config
 	cluster cluster // as it was when the store was opened
 	leases  *leases
+	seen    seen
 
 	closed  atomic.Bool
 	stopped context.Context

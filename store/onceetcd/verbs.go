@@ -116,7 +116,11 @@ func (s *Store) Complete(
 		}
 		return s.client.Txn(ctx).If(n.ownedBy(o)...).Then(writes...).Else(n.get()...).Commit()
 	}, func() []clientv3.LeaseID { return []clientv3.LeaseID{end.lease} })
-	if err := s.owned(resp, err); !errors.Is(err, once.ErrLost) || resp == nil {
+	err = s.owned(resp, err)
+	if err == nil && retention > 0 {
+		s.seen.note(k)
+	}
+	if !errors.Is(err, once.ErrLost) {
 		return err
 	}
 	stands, err := decodeGet(k, resp.Header.Revision, resp.Responses)
