@@ -1,9 +1,9 @@
 // Command ids measures what it costs to remember ids alone, as the remembered ids grow: how many
 // are dealt with a second, what each takes on disk and in memory, and what it takes to forget
-// them. The embedded store and Redis are beside what people use instead: a Go map, and a key of
-// Redis for each id.
+// them. The embedded store, Redis and PostgreSQL are beside what people use instead: a Go map, a key of
+// Redis for each id, and a row of a table.
 //
-//	go run ./bench/ids [-retained 1000000,10000000] [-subjects disk,map,redis,redis-keys]
+//	go run ./bench/ids [-retained 1000000,10000000] [-subjects disk,map,redis,redis-keys,postgres,postgres-inbox]
 package main
 
 import (
@@ -27,7 +27,8 @@ type subject interface {
 	// cost returns the bytes that all ids take on disk and in memory.
 	cost() (disk, memory int64, err error)
 
-	// forget lets the window of all ids pass, and returns the processor time that this took.
+	// forget lets the window of all ids pass, and returns the processor time that this took, or
+	// the time of the server's call.
 	forget() (time.Duration, error)
 
 	close()
@@ -41,6 +42,8 @@ var subjects = []struct {
 	{"map", openMap},
 	{"redis", openRedis},
 	{"redis-keys", openKeys},
+	{"postgres", openPostgres},
+	{"postgres-inbox", openInbox},
 }
 
 func main() {
@@ -48,7 +51,7 @@ func main() {
 	names := flag.String("subjects", "", "which `subjects` to measure, separated by commas (default: all)")
 	each := flag.Duration("each", time.Second, "length of one measurement")
 	flag.Parse()
-	fmt.Println("| subject | ids retained | new ids/s by 1 | by 100 | by 1000 | by 1000, copies | disk B/id | memory B/id | forget, CPU |")
+	fmt.Println("| subject | ids retained | new ids/s by 1 | by 100 | by 1000 | by 1000, copies | disk B/id | memory B/id | forget |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for text := range strings.SplitSeq(*retained, ",") {
 		n, err := strconv.ParseInt(text, 10, 64)
