@@ -34,6 +34,8 @@ func (rec *recorder) emit() {
 		case a.n == 0:
 		case a.kind == wrote:
 			rec.w.Write(part)
+		case a.kind == wroteString:
+			io.WriteString(rec.w, string(part))
 		case a.kind == copied:
 			// Hide that the source could write itself: then nothing would be copied.
 			io.Copy(rec.w, struct{ io.Reader }{bytes.NewReader(part)})

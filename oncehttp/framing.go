@@ -45,6 +45,25 @@ func (f *framing) write(n int) {
 	f.buffered += n
 }
 
+// writeString notes that the handler wrote a string of n bytes. Package bufio passes a large slice on
+// as it is, but cuts a string where its buffer ends.
+func (f *framing) writeString(n int) {
+	for n > f.size-f.buffered {
+		k := f.size - f.buffered
+		f.total += k
+		f.leave(f.size)
+		f.buffered = 0
+		n -= k
+	}
+	f.total += n
+	f.buffered += n
+}
+
+// isCut reports whether it makes a difference if n bytes are written as a string.
+func (f *framing) isCut(n int) bool {
+	return n-(f.size-f.buffered) > f.size || f.buffered == 0 && n > f.size
+}
+
 // flush notes that the handler asked for what it wrote to be sent.
 func (f *framing) flush() {
 	f.leave(f.buffered)
@@ -80,7 +99,8 @@ type action struct {
 type actionKind uint8
 
 const (
-	wrote actionKind = iota
+	wrote       actionKind = iota
+	wroteString            // and that made a difference
 	copied
 	flushed
 )

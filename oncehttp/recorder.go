@@ -145,7 +145,7 @@ func (rec *recorder) Write(p []byte) (int, error) {
 
 // WriteString implements [io.StringWriter].
 func (rec *recorder) WriteString(s string) (int, error) {
-	n, pass, err := write(rec, s, wrote)
+	n, pass, err := write(rec, s, wroteString)
 	if pass {
 		return io.WriteString(rec.w, s)
 	}
@@ -180,6 +180,9 @@ func write[T []byte | string](rec *recorder, p T, kind actionKind) (n int, pass 
 		return 0, true, nil
 	}
 	rec.scratch.body = append(rec.scratch.body, p...)
+	if kind == wroteString && !rec.framing.isCut(len(p)) {
+		kind = wrote
+	}
 	rec.note(kind, len(p))
 	return len(p), false, nil
 }
@@ -204,7 +207,7 @@ func (rec *recorder) note(kind actionKind, n int) {
 	actions := rec.scratch.actions
 	last := len(actions) - 1
 	switch {
-	case last < 0 || actions[last].kind != kind || kind == wrote && !rec.framing.joins(n):
+	case last < 0 || actions[last].kind != kind || kind == wroteString || kind == wrote && !rec.framing.joins(n):
 		rec.scratch.actions = append(actions, action{kind, int32(n)})
 	default:
 		actions[last].n += int32(n)
@@ -212,6 +215,8 @@ func (rec *recorder) note(kind actionKind, n int) {
 	switch kind {
 	case wrote:
 		rec.framing.write(n)
+	case wroteString:
+		rec.framing.writeString(n)
 	case flushed:
 		rec.framing.flush()
 	}

@@ -69,6 +69,13 @@ var wireHandlers = []struct {
 		w.Header().Set("Content-Length", "1048576")
 		w.Write(random(1 << 20))
 	}},
+	{"large string", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("x", 10000)) }},
+	{"large strings and slices", func(w http.ResponseWriter, _ *http.Request) {
+		for _, n := range []int{1, 2047, 2048, 2049, 4095, 4096, 4097, 5000, 3, 2045, 7} {
+			io.WriteString(w, strings.Repeat("x", n))
+			w.Write(random(n))
+		}
+	}},
 	{"gzip", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := gzip.NewWriter(w)

@@ -49,6 +49,7 @@ var wireHandlers = []struct {
 	}},
 	{"strings", func(c *gin.Context) { c.Writer.WriteString("<html>"); io.WriteString(c.Writer, "hello") }},
 	{"copy", func(c *gin.Context) { io.Copy(c.Writer, bytes.NewReader(make([]byte, 10000))) }},
+	{"copy of a string", func(c *gin.Context) { io.Copy(c.Writer, strings.NewReader(strings.Repeat("x", 10000))) }},
 	{"copy of a plain reader", func(c *gin.Context) {
 		io.Copy(c.Writer, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 70000))})
 	}},
