@@ -49,7 +49,8 @@ type Options struct {
 	// Defaults to a new one in each run.
 	Seed uint64
 
-	// Timeout bounds the search for an order, for each key. Defaults to 20 s.
+	// Timeout bounds the search for an order, for each key. Defaults to 5 s, and to 20 s with
+	// more than 10000 calls.
 	Timeout time.Duration
 
 	// Disturb is run beside the clients until stop is closed: it restarts the server, say.
@@ -64,7 +65,12 @@ func (o Options) withDefaults() Options {
 	o.CallsPerKey = max(cmp.Or(o.CallsPerKey, 60), o.Clients)
 	o.Unknown = cmp.Or(o.Unknown, 40)
 	o.Seed = cmp.Or(o.Seed, rand.Uint64())
-	o.Timeout = cmp.Or(o.Timeout, 20*time.Second)
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+		if o.Calls > 10_000 {
+			o.Timeout = 20 * time.Second
+		}
+	}
 	return o
 }
 
@@ -82,7 +88,9 @@ func Check(t testing.TB, s once.Store, o Options) {
 	if r.Undecided > 0 {
 		t.Logf("%d of %d keys could not be decided in %v each", r.Undecided, r.Keys, o.Timeout)
 	}
-	if 10*r.Undecided > r.Keys {
+	// On a machine that is very busy most calls are disturbed, and few keys decided: that is no
+	// fault of the store.
+	if 2*r.Undecided > r.Keys {
 		t.Error("that is too many to prove anything; set CallsPerKey or Unknown lower")
 	}
 	t.Logf("%d calls on %d keys by %d clients, %d of them with an unknown end, explained in %v",
