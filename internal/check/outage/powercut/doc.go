@@ -11,6 +11,9 @@
 //	… kill the servers …
 //	m.Change(t, d)                    // dir is what they find after the power is back
 //
+// It takes Linux with /dev/fuse, and root. Tests that need it are skipped elsewhere and say so
+// ([Require]); what a disk keeps of a file is tested without.
+//
 // # What is safe
 //
 // What is written to a file is safe once fsync or fdatasync of that file has returned, or, with

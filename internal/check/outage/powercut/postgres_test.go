@@ -1,3 +1,5 @@
+//go:build linux
+
 package powercut_test
 
 import (
@@ -36,7 +38,9 @@ func onPostgres(settings ...string) func(*testing.T) system {
 		}
 		t.Cleanup(s.Close)
 		p := postgres{s}
-		if err := oncepg.Migrate(t.Context(), p.config()); err != nil {
+		cfg := p.config()
+		cfg.DSN += "&synchronous_commit=on" // the server is about to be killed
+		if err := oncepg.Migrate(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
 		return p
