@@ -28,7 +28,8 @@ func TestNATS(t *testing.T) {
 	)
 }
 
-// inOrder is for NATS, which never syncs a directory.
+// inOrder is for NATS: where a name is only safe when its directory was synced, it forgets
+// everything, however often it syncs its files.
 var inOrder = powercut.Options{NamesInOrder: true}
 
 // A nats is a server in a process of its own: the program is this test's.
