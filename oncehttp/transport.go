@@ -38,8 +38,10 @@ type TransportConfig struct {
 	Bare bool
 
 	// Retry bounds the tries of a request. A series that the server asks to wait longer than
-	// Retry.Elapsed ends. Its Budget defaults to one for this transport; clients of the same
-	// service may share one.
+	// Retry.Elapsed ends. Its Budget defaults to one for this transport, of the zero value:
+	// where much is lost it ends a series long before Retry.Tries does, with
+	// [retry.ErrBudget]. Clients of the same service may share one;
+	// &retry.Budget{Burst: math.Inf(1)} is none.
 	Retry retry.Policy
 
 	// TryTimeout is how long a try may take until the header of its response is there; after

@@ -3,6 +3,7 @@ package retry
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
@@ -26,15 +27,17 @@ const (
 // The zero value is ready for use, by any number of goroutines at once. The fields must not
 // change, nor the Budget be copied, after first use.
 type Budget struct {
-	// Ratio is how many further tries each operation adds to what may be used. Defaults to
-	// [DefaultRatio].
+	// Ratio is how many further tries each operation adds to what may be used, as far as Burst
+	// allows: a Ratio above Burst adds no more than Burst. Defaults to [DefaultRatio].
 	Ratio float64
 
 	// PerSecond is how many further tries each second adds, so that those who call rarely may try
 	// again at all. Defaults to [DefaultPerSecond].
 	PerSecond float64
 
-	// Burst is what can be saved up. Defaults to [DefaultBurst].
+	// Burst is what can be saved up, and what there is at first. If many calls fail at a time
+	// and each has to be tried again, it must be as large as all those tries together.
+	// math.Inf(1) switches the budget off. Defaults to [DefaultBurst].
 	Burst float64
 
 	mu   sync.Mutex // guards the rest
@@ -50,6 +53,9 @@ func (b *Budget) check() error {
 	}{{"Ratio", b.Ratio}, {"PerSecond", b.PerSecond}, {"Burst", b.Burst}} {
 		if !(f.value >= 0) {
 			errs = append(errs, fmt.Errorf("retry: budget: %s is %v; it must be positive", f.name, f.value))
+		}
+		if math.IsInf(f.value, 1) && f.name != "Burst" {
+			errs = append(errs, fmt.Errorf("retry: budget: %s is infinite; make Burst so to have no budget", f.name))
 		}
 	}
 	if 0 < b.Burst && b.Burst < 1 {

@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,6 +91,34 @@ func TestARefusedTryCostsNothing(t *testing.T) {
 	}
 	if _, err := (retry.Policy{Budget: b}).Start().Next(t.Context(), 0); err != nil {
 		t.Errorf("the only token is gone: %v", err)
+	}
+}
+
+func TestAnInfiniteBurstIsNoBudget(t *testing.T) {
+	p := retry.Policy{Tries: 1e6, Base: 1, Cap: 1, Budget: &retry.Budget{Burst: math.Inf(1), Ratio: 1e-9, PerSecond: 1e-9}}
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	s := p.Start()
+	for i := range 100_000 {
+		if _, err := s.Next(t.Context(), 0); err != nil {
+			t.Fatalf("try %d: %v", i+2, err)
+		}
+	}
+}
+
+func TestARatioAddsNoMoreThanBurst(t *testing.T) {
+	p := retry.Policy{Tries: 100, Base: 1, Budget: &retry.Budget{Ratio: 1000, Burst: 3, PerSecond: 1e-9}}
+	for range 2 {
+		s := p.Start()
+		for s.Tries() <= 3 {
+			if _, err := s.Next(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Next(t.Context(), 0); err != retry.ErrBudget {
+			t.Errorf("error is %v after 3 more tries, want ErrBudget", err)
+		}
 	}
 }
 

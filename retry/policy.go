@@ -64,7 +64,8 @@ type Policy struct {
 	// Defaults to [DefaultElapsed].
 	Elapsed time.Duration
 
-	// Budget is shared by all who use the same service. Defaults to none: without bound.
+	// Budget is shared by all who use the same service. Defaults to none: without bound. Clients
+	// that hold a policy may have another default, see there.
 	Budget *Budget
 }
 

@@ -26,6 +26,11 @@ func TestCheckReportsEveryProblemAtOnce(t *testing.T) {
 	if err := (retry.Policy{Base: time.Minute, Cap: time.Second}).Check(); err == nil {
 		t.Error("a Cap below Base was accepted")
 	}
+	for _, b := range []*retry.Budget{{Ratio: math.Inf(1)}, {PerSecond: math.Inf(1)}, {Burst: math.Inf(-1)}} {
+		if err := (retry.Policy{Budget: b}).Check(); err == nil {
+			t.Errorf("an infinite budget was accepted: %+v", b)
+		}
+	}
 	for _, p := range []retry.Policy{{}, {Base: time.Hour}, {Tries: 1, Budget: new(retry.Budget)}} {
 		if err := p.Check(); err != nil {
 			t.Error(err)

@@ -39,8 +39,10 @@ type ClientConfig struct {
 	// Defaults to none.
 	Field string
 
-	// Retry bounds the tries of a call. Its Budget defaults to one for this client; clients of
-	// the same service may share one.
+	// Retry bounds the tries of a call. Its Budget defaults to one for this client, of the zero
+	// value: where much is lost it ends a series long before Retry.Tries does, with
+	// [retry.ErrBudget]. Clients of the same service may share one;
+	// &retry.Budget{Burst: math.Inf(1)} is none.
 	Retry retry.Policy
 
 	// TryTimeout is how long a try may take. It should be longer than the slowest operation
