@@ -29,19 +29,21 @@ const (
 // Functions are called by many goroutines at once. They may read the request but not change it,
 // and must neither change nor keep a body that they are given.
 type Config struct {
-	// Guard runs the operations. Required.
+	// Guard runs the operations. How long a request waits for another one with the same key is
+	// its Wait, and who takes over after a crash its Lease. Required.
 	Guard *once.Guard
 
 	// Scope returns the principal whose request this is: a user or a tenant, by a name that
 	// stays the same when they log in again. Nobody is given what was recorded for somebody
 	// else. A request with a key is refused if Scope returns an error or nothing; so
 	// authentication must come before. It is not for credentials: a bearer token changes
-	// between two tries. Required, unless DangerouslyShareKeys is set.
+	// between two tries. See [ScopeHeader], [ScopeBasic] and, for the one sender of a webhook,
+	// [ScopeConstant]. Required, unless DangerouslyShareKeys is set.
 	Scope func(*http.Request) (string, error)
 
-	// DangerouslyShareKeys puts all callers in one scope: whoever knows or guesses a key and the
-	// request is given the response that somebody else got. Right only if there is but one
-	// caller, such as the provider of a webhook. Defaults to false.
+	// DangerouslyShareKeys puts all callers in one scope, without anybody having checked who they
+	// are: whoever knows or guesses a key and the request is given the response that somebody
+	// else got. For trying things out. Defaults to false.
 	DangerouslyShareKeys bool
 
 	// Route returns a name for what is requested; with the method it is part of the scope. It

@@ -96,12 +96,12 @@ func ExampleFromJSON() {
 		log.Fatal(err)
 	}
 	idempotency, err := oncehttp.New(oncehttp.Config{
-		Guard:                guard,
-		KeyFrom:              oncehttp.FromJSON("/id"),
-		FingerprintOmit:      []string{"/sent_at"}, // differs from one try to the next
-		Required:             true,
-		DangerouslyShareKeys: true, // there is but one sender, whose signature was checked before
-		Retention:            7 * 24 * time.Hour,
+		Guard:           guard,
+		KeyFrom:         oncehttp.FromJSON("/id"),
+		FingerprintOmit: []string{"/sent_at"}, // differs from one try to the next
+		Required:        true,
+		Scope:           oncehttp.ScopeConstant("acme"), // whose signature was checked before
+		Retention:       7 * 24 * time.Hour,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -127,7 +127,10 @@ func ExampleNoEffect() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	idempotency, err := oncehttp.New(oncehttp.Config{Guard: guard, DangerouslyShareKeys: true})
+	idempotency, err := oncehttp.New(oncehttp.Config{
+		Guard: guard,
+		Scope: oncehttp.ScopeHeader("X-User"), // set by whatever authenticates
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -142,10 +145,10 @@ func ExampleNoEffect() {
 		stock--
 		io.WriteString(w, "ordered")
 	}))
-	post(order, "/orders", `{}`, "Idempotency-Key", "k")
+	post(order, "/orders", `{}`, "X-User", "alice", "Idempotency-Key", "k")
 	stock = 1
-	post(order, "/orders", `{}`, "Idempotency-Key", "k")
-	post(order, "/orders", `{}`, "Idempotency-Key", "k")
+	post(order, "/orders", `{}`, "X-User", "alice", "Idempotency-Key", "k")
+	post(order, "/orders", `{}`, "X-User", "alice", "Idempotency-Key", "k")
 
 	// Output:
 	// 409 sold out, try again tomorrow

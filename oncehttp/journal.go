@@ -52,7 +52,8 @@ type JournalConfig struct {
 	Retention time.Duration
 
 	// Lease is how soon another process may go on with a request after the crash of the one that
-	// was sending it. Defaults to [once.DefaultLease].
+	// was sending it. [Journal.Do] and [Journal.Resume] wait for that, twice as long at most.
+	// Defaults to [once.DefaultLease].
 	Lease time.Duration
 
 	// MaxBody is the largest body of a request, and of a response that is kept, in bytes.
@@ -215,6 +216,9 @@ func (j *Journal) Do(ctx context.Context, id string, req *http.Request) (*http.R
 // Resume goes on with a request that is pending, after a crash or a [*PendingError]. If it was
 // done meanwhile it returns the recorded response. Errors are those of [Journal.Do], and
 // [once.ErrNotFound] if nothing is recorded under the id.
+//
+// It waits for whoever is sending the request. A process that crashed counts as sending until its
+// lease is over, so that Resume is silent for up to [JournalConfig.Lease] right after a crash.
 func (j *Journal) Resume(ctx context.Context, id string) (*http.Response, error) {
 	rec, err := j.cfg.Store.Load(ctx, j.intentKey(id))
 	if errors.Is(err, once.ErrNotFound) {

@@ -116,7 +116,7 @@ func (j *Journal) send(ctx context.Context, id string, in *intent) (out once.Out
 
 // settles reports whether the response is the outcome of the operation.
 func (j *Journal) settles(res *http.Response) bool {
-	if isReplay(res.Header) {
+	if Replayed(res) {
 		return true
 	}
 	switch res.StatusCode {

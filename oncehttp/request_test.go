@@ -83,6 +83,7 @@ func TestCallerWhoIsUnknownIsRefused(t *testing.T) {
 		"no header":     oncehttp.ScopeHeader("X-Absent"),
 		"bearer token":  oncehttp.ScopeHeader("authorization"),
 		"no basic auth": oncehttp.ScopeBasic,
+		"no name":       oncehttp.ScopeConstant(""),
 	} {
 		h := created()
 		guarded := newMiddleware(t, oncehttp.Config{Scope: scope}).Wrap(h)
@@ -113,6 +114,11 @@ func TestScopes(t *testing.T) {
 	if got, err := oncehttp.ScopeBasic(r); got != "alice" || err != nil {
 		t.Errorf("scope is %q, %v", got, err)
 	}
+	webhook := created()
+	single := newMiddleware(t, oncehttp.Config{Scope: oncehttp.ScopeConstant("acme")}).Wrap(webhook)
+	delivered := do(single, call{key: "k", user: "alice"})
+	do(single, call{key: "k", user: "bob"}).wantReplayOf(t, delivered)
+
 	h := created()
 	shared := newMiddleware(t, oncehttp.Config{DangerouslyShareKeys: true}).Wrap(h)
 	first := do(shared, call{key: "k", user: "alice"})

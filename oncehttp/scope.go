@@ -76,6 +76,14 @@ func ScopeBasic(r *http.Request) (string, error) {
 	return user, nil
 }
 
+// ScopeConstant returns a function for [Config.Scope] that gives every request to one principal.
+// It is for a route that has but one sender, such as a webhook's provider, after something has
+// checked that the request is from there: by its signature, or its certificate. Routes of several
+// senders need a name for each.
+func ScopeConstant(principal string) func(*http.Request) (string, error) {
+	return func(*http.Request) (string, error) { return principal, nil }
+}
+
 // nominates reports whether the Connection header declares the field to be for one hop only. A
 // proxy behind the one that set the field would drop it then.
 func nominates(h http.Header, name string) bool { return hasListElement(h["Connection"], name) }

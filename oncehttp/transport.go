@@ -144,7 +144,7 @@ func (cfg TransportConfig) check() error {
 type Try struct {
 	Number   int            // from 1
 	Request  *http.Request  // as it was sent, with the key in its header: do not log that
-	Response *http.Response // nil if there was none
+	Response *http.Response // nil if there was none; see also [Replayed]
 	Err      error          // instead of a response
 	Duration time.Duration
 

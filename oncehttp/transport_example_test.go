@@ -24,7 +24,7 @@ func ExampleTransport() {
 	}
 	guarded, err := oncehttp.New(oncehttp.Config{
 		Guard: guard,
-		Scope: func(r *http.Request) (string, error) { return "customer-9", nil },
+		Scope: oncehttp.ScopeConstant("customer-9"),
 	})
 	if err != nil {
 		panic(err)
@@ -58,7 +58,7 @@ func ExampleTransport() {
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(res.Body)
-	fmt.Println(string(body), res.Header.Get("Idempotency-Replayed"))
+	fmt.Println(string(body), oncehttp.Replayed(res))
 	// Output:
 	// charging the card
 	// receipt 17 true

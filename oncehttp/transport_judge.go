@@ -71,7 +71,7 @@ func (s *sending) judgeResponse(try *sentTry) bool {
 	case "false":
 		return false
 	}
-	if isReplay(h) {
+	if Replayed(try.res) {
 		return false
 	}
 	problem := try.peekProblem()
@@ -92,10 +92,11 @@ func (s *sending) judgeResponse(try *sentTry) bool {
 	return false
 }
 
-// isReplay reports whether the response is marked as a replay, by one of the names in use.
-func isReplay(h http.Header) bool {
+// Replayed reports whether a server has marked the response as a replay, by one of the names in
+// use: [DefaultReplayHeader], Idempotent-Replayed or X-Idempotent-Replayed. It is for clients.
+func Replayed(res *http.Response) bool {
 	for _, mark := range []string{DefaultReplayHeader, "Idempotent-Replayed", "X-Idempotent-Replayed"} {
-		if strings.EqualFold(h.Get(mark), "true") {
+		if strings.EqualFold(res.Header.Get(mark), "true") {
 			return true
 		}
 	}

@@ -88,6 +88,25 @@ func TestWhichAnswersAreWorthAnotherTry(t *testing.T) {
 	}
 }
 
+func TestReplayedKnowsTheMarksInUse(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"Idempotency-Replayed", "true", true},
+		{"Idempotent-Replayed", "true", true},
+		{"X-Idempotent-Replayed", "TRUE", true},
+		{"Idempotency-Replayed", "false", false},
+		{"Idempotency-Replayed", "", false},
+		{"X-Other", "true", false},
+	} {
+		res := &http.Response{Header: http.Header{c.name: {c.value}}}
+		if got := oncehttp.Replayed(res); got != c.want {
+			t.Errorf("%s: %s: replayed is %t", c.name, c.value, got)
+		}
+	}
+}
+
 func TestAProblemIsStillReadable(t *testing.T) {
 	long := `{"retryable":false,"detail":"` + strings.Repeat("x", 50_000) + `"}`
 	for _, body := range []string{`{"retryable":false}`, long} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func newClient(observe func(context.Context, oncehttp.Try)) (*http.Client, error
 			Base: 20 * time.Millisecond, Cap: time.Second, Tries: 50,
 			// The default budget has clients give up soon when most requests fail, so that they do
 			// not make an outage worse. Here that is not an outage but the example.
-			Budget: &retry.Budget{Burst: 10_000},
+			Budget: &retry.Budget{Burst: math.Inf(1)},
 		},
 		Observe: observe,
 	})
@@ -81,7 +82,7 @@ func outcome(try oncehttp.Try) string {
 	switch {
 	case try.Err != nil:
 		return "no answer: " + try.Err.Error()
-	case try.Response.Header.Get(oncehttp.DefaultReplayHeader) != "":
+	case oncehttp.Replayed(try.Response):
 		return try.Response.Status + ", replayed"
 	}
 	return try.Response.Status

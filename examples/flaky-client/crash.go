@@ -72,8 +72,7 @@ func report(out io.Writer, id string, res *http.Response, err error) error {
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		return err
 	}
-	replayed := res.Header.Get(oncehttp.DefaultReplayHeader) != ""
-	fmt.Fprintf(out, "  client: %s: %s, replayed: %v\n", id, res.Status, replayed)
+	fmt.Fprintf(out, "  client: %s: %s, replayed: %v\n", id, res.Status, oncehttp.Replayed(res))
 	return nil
 }
 

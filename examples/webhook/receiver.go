@@ -40,7 +40,7 @@ func newReceiver(store once.Store, book *ledger.Ledger, secret []byte, work time
 		Required:        true,
 		FingerprintOmit: []string{"/sent_at"}, // differs from one delivery to the next
 		// The signature says whose events these are. With several providers, each has its name.
-		Scope: func(*http.Request) (string, error) { return "payments-provider", nil },
+		Scope: oncehttp.ScopeConstant("payments-provider"),
 	})
 	if err != nil {
 		return nil, err

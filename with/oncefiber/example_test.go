@@ -50,7 +50,7 @@ func Example() {
 			log.Fatal(err)
 		}
 		body, _ := io.ReadAll(res.Body)
-		fmt.Printf("%d %s, replayed: %t\n", res.StatusCode, body, res.Header.Get("Idempotency-Replayed") == "true")
+		fmt.Printf("%d %s, replayed: %t\n", res.StatusCode, body, oncehttp.Replayed(res))
 	}
 	// Output:
 	// 201 charge 1, replayed: false

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oncehq/once/oncehttp"
 )
 
 // An Answer is what came back from a curl command.
@@ -81,7 +83,7 @@ func TryCurl(t testing.TB, command string) (Answer, error) {
 	body, err := io.ReadAll(res.Body)
 	return Answer{
 		Status:   res.StatusCode,
-		Replayed: res.Header.Get("Idempotency-Replayed") == "true",
+		Replayed: oncehttp.Replayed(res),
 		Body:     string(body),
 		Header:   res.Header,
 	}, err
