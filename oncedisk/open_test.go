@@ -26,8 +26,9 @@ func TestOpenMakesTheDirectoryButNotItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := filepath.Join(t.TempDir(), "missing", "new")
-	if _, err := Open(writerConfig(missing)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("open below a directory that does not exist: error %v, want that", err)
+	_, err = Open(writerConfig(missing))
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), filepath.Dir(missing)+",") {
+		t.Errorf("open below a directory that does not exist: error %v, want one that names it", err)
 	}
 	if _, err := os.Stat(filepath.Dir(missing)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("open made the parent: error %v", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,8 +24,10 @@ const (
 
 // Config says where a store is, and bounds it.
 type Config struct {
-	// Dir is the store's directory. Open makes it if it does not exist, but not its parent.
-	// No other file may be in it. Required.
+	// Dir is the store's directory. Open makes it if it does not exist, but not its parent: with
+	// a path that is mistyped, or a disk that is not mounted, a program would find itself with
+	// an empty store, and run again what was done. Make the parent when the program is
+	// installed. No other file may be in Dir. Required.
 	Dir string
 
 	// SegmentSize is the size of the log's files in bytes, a multiple of 4096. Two of them are
@@ -108,7 +111,8 @@ func Open(cfg Config) (*Store, error) {
 	v, err := openDirectory(cfg.Dir, true)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("oncedisk: the parent of the directory does not exist; make it first: %w", err)
+			return nil, fmt.Errorf("oncedisk: %s, which Dir is to be made in, does not exist; correct Dir, "+
+				"or make that one first, by os.MkdirAll or mkdir -p: %w", filepath.Dir(filepath.Clean(cfg.Dir)), err)
 		}
 		return nil, fmt.Errorf("oncedisk: cannot open the directory: %w", err)
 	}
