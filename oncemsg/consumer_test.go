@@ -53,6 +53,12 @@ func TestFailedMessageIsRunAgain(t *testing.T) {
 				if !errors.Is(d.Err, errNet) || d.AsError() == nil || !errors.Is(d.AsError(), errNet) {
 					t.Errorf("error is %v, as an error %v", d.Err, d.AsError())
 				}
+				if got, ok := oncemsg.DecisionOf(fmt.Errorf("billing: %w", d.AsError())); !ok || got != d {
+					t.Errorf("decision is %v, %t, want %v", got, ok, d)
+				}
+				if got, ok := oncemsg.DecisionOf(errors.Join(errNet, nil)); ok {
+					t.Errorf("another error has decision %v", got)
+				}
 			}
 			d := c.Handle(t.Context(), message, r.handle)
 			wantDecision(t, d, oncemsg.Ran, oncemsg.Ack)

@@ -131,7 +131,8 @@ func (d Decision) AsError() error {
 	return &Error{d}
 }
 
-// An Error is what a wrapped handler returns if the message must not be acknowledged.
+// An Error is what a wrapped handler returns if the message must not be acknowledged. See
+// [DecisionOf].
 type Error struct{ Decision Decision }
 
 func (e *Error) Error() string {
@@ -139,6 +140,17 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Decision.Err }
+
+// DecisionOf returns the decision of an [*Error] that is err or within it, such as a handler
+// wrapped by [Wrap] returns. It is false for other errors, and for nil: then the message is dealt
+// with.
+func DecisionOf(err error) (Decision, bool) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return Decision{}, false
+	}
+	return e.Decision, true
+}
 
 // A PanicError is the panic of a handler. It counts as a failure of this attempt, so that a
 // message that makes its handler panic does not stop the consumer of all others.

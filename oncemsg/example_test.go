@@ -94,11 +94,11 @@ func ExampleWrap() {
 	})
 	perform := func(t *Task) { // as the queue does
 		err := handler(context.Background(), t)
-		switch refusal, _ := errors.AsType[*oncemsg.Error](err); {
-		case err == nil:
+		switch d, refused := oncemsg.DecisionOf(err); {
+		case !refused:
 			fmt.Println("done")
-		case refusal.Decision.Verb == oncemsg.Retry:
-			fmt.Println("again in", refusal.Decision.After.Round(time.Second))
+		case d.Verb == oncemsg.Retry:
+			fmt.Println("again in", d.After.Round(time.Second))
 		default:
 			fmt.Println("archived:", err)
 		}

@@ -79,6 +79,23 @@ func TestBothLeasesAreKeptWhileTheHandlerRuns(t *testing.T) {
 	})
 }
 
+func TestWrappedHandlerKeepsTheLeaseThatIsDescribed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newConsumer(t, oncemsg.Config{}), newLease(30*time.Second)
+		describe := func(int) oncemsg.Message { return l.message() }
+		handle := oncemsg.Wrap(c, describe, func(context.Context, int) error {
+			time.Sleep(time.Hour)
+			return nil
+		})
+		if err := handle(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if l.lapses != 0 || l.calls < 118 {
+			t.Errorf("lease lapsed %d times, and was extended %d times", l.lapses, l.calls)
+		}
+	})
+}
+
 func TestFastHandlerDoesNotExtendTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, l, r := newConsumer(t, oncemsg.Config{}), newLease(30*time.Second), new(runs)

@@ -3,7 +3,6 @@ package asynq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,7 +26,7 @@ func Handler(c *oncemsg.Consumer, h func(context.Context, *asynq.Task) error) as
 	handle := oncemsg.Wrap(c, describe, h)
 	return func(ctx context.Context, t *asynq.Task) error {
 		err := handle(ctx, t)
-		if d, ok := decision(err); ok && d.Verb == oncemsg.DeadLetter {
+		if d, ok := oncemsg.DecisionOf(err); ok && d.Verb == oncemsg.DeadLetter {
 			return fmt.Errorf("%w: %w", err, asynq.SkipRetry) // it is archived
 		}
 		return err
@@ -38,22 +37,14 @@ func Handler(c *oncemsg.Consumer, h func(context.Context, *asynq.Task) error) as
 // another worker has in hand.
 func Configure(cfg asynq.Config) asynq.Config {
 	cfg.RetryDelayFunc = func(n int, err error, t *asynq.Task) time.Duration {
-		if d, ok := decision(err); ok && d.Verb == oncemsg.Retry {
+		if d, ok := oncemsg.DecisionOf(err); ok && d.Verb == oncemsg.Retry {
 			return d.After
 		}
 		return asynq.DefaultRetryDelayFunc(n, err, t)
 	}
 	cfg.IsFailure = func(err error) bool {
-		d, ok := decision(err)
+		d, ok := oncemsg.DecisionOf(err)
 		return !ok || d.Kind != oncemsg.InFlight && d.Kind != oncemsg.Unavailable
 	}
 	return cfg
-}
-
-func decision(err error) (oncemsg.Decision, bool) {
-	refused, ok := errors.AsType[*oncemsg.Error](err)
-	if !ok {
-		return oncemsg.Decision{}, false
-	}
-	return refused.Decision, true
 }

@@ -3,7 +3,6 @@ package river
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"github.com/riverqueue/river"
@@ -47,14 +46,14 @@ func NewWorker(c *oncemsg.Consumer, charge func(context.Context, *river.Job[Char
 // Work implements [river.Worker].
 func (w *Worker) Work(ctx context.Context, job *river.Job[ChargeArgs]) error {
 	err := w.handle(ctx, job)
-	refused, ok := errors.AsType[*oncemsg.Error](err)
+	d, refused := oncemsg.DecisionOf(err)
 	switch {
-	case !ok:
+	case !refused:
 		return nil
-	case refused.Decision.Verb == oncemsg.DeadLetter:
+	case d.Verb == oncemsg.DeadLetter:
 		return river.JobCancel(err)
-	case refused.Decision.Kind == oncemsg.InFlight || refused.Decision.Kind == oncemsg.Unavailable:
-		return river.JobSnooze(refused.Decision.After) // it did not run, and counts as no attempt
+	case d.Kind == oncemsg.InFlight || d.Kind == oncemsg.Unavailable:
+		return river.JobSnooze(d.After) // it did not run, and counts as no attempt
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package sqs
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -38,8 +37,8 @@ func describe(m types.Message) oncemsg.Message {
 }
 
 // Receive handles messages until ctx is done or the queue does not answer. It is for handlers that
-// are done within the visibility timeout; a message of a slower one should be handed over by
-// [oncemsg.Consumer.Consume], with Verbs that extend it.
+// are done within the queue's visibility timeout; for slower ones describe has to fill in Lease, and
+// Verbs.Extend with a ChangeMessageVisibility.
 func Receive(
 	ctx context.Context, client *awssqs.Client, queue string, c *oncemsg.Consumer,
 	h func(context.Context, types.Message) error,
@@ -67,15 +66,15 @@ func Receive(
 }
 
 func settle(ctx context.Context, client *awssqs.Client, queue string, m types.Message, err error) error {
-	refused, ok := errors.AsType[*oncemsg.Error](err)
-	if !ok {
+	d, refused := oncemsg.DecisionOf(err)
+	if !refused {
 		_, err := client.DeleteMessage(ctx, &awssqs.DeleteMessageInput{QueueUrl: &queue, ReceiptHandle: m.ReceiptHandle})
 		return err
 	}
 	// The queue's redrive policy sets aside what has come too often, so that there is no more to do
 	// for a message that another delivery would not help.
-	slog.Warn("message is not done", "decision", refused.Decision.Kind, "error", refused)
-	seconds := min(int32(refused.Decision.After.Seconds()+1), 12*60*60)
+	slog.Warn("message is not done", "decision", d.Kind, "error", err)
+	seconds := min(int32(d.After.Seconds()+1), 12*60*60)
 	_, err = client.ChangeMessageVisibility(ctx, &awssqs.ChangeMessageVisibilityInput{
 		QueueUrl: &queue, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: seconds,
 	})
