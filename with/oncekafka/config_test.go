@@ -3,6 +3,7 @@ package oncekafka_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 func TestEverythingWrongIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	opts := []kgo.Opt{kgo.SeedBrokers("127.0.0.1:1")}
-	grouped := append(opts, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("orders"))
+	grouped := slices.Clip(append(opts, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("orders")))
 	consumer := newConsumer(t, oncemsg.Config{})
 	handle := func(context.Context, oncemsg.Message) error { return nil }
 	batch := func(context.Context, []oncemsg.Item) []error { return nil }

@@ -43,6 +43,7 @@ func newBroker(t testing.TB, partitions int32, topics ...string) *broker {
 	c, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.GroupMinSessionTimeout(100*time.Millisecond),
+		kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "100"}),
 		kfake.SeedTopics(partitions, topics...),
 		kfake.SeedTopics(1, dead),
 	)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -104,8 +105,11 @@ func TestFailureIsTriedAgainInPlaceAndOtherPartitionsGoOn(t *testing.T) {
 		Options: b.options("orders"), Consumer: newConsumer(t, oncemsg.Config{Guard: guard}),
 		Handler: func(ctx context.Context, m oncemsg.Message) error {
 			if string(m.Payload) == ids[failing] && !fixed.Load() {
-				if failures.Add(1)%2 == 0 {
+				switch failures.Add(1) % 3 {
+				case 0:
 					panic("no")
+				case 1:
+					runtime.Goexit()
 				}
 				return errors.New("no")
 			}
@@ -179,6 +183,24 @@ func TestPoisonIsDeadLetteredBeforeItIsCommitted(t *testing.T) {
 
 func TestCopyInFlightElsewhereIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
+	t.Run("one by one", func(t *testing.T) {
+		t.Parallel()
+		inFlightElsewhere(t, func(cfg *oncekafka.Config, e *effects) { cfg.Handler = e.handle })
+	})
+	t.Run("in batches", func(t *testing.T) {
+		t.Parallel()
+		inFlightElsewhere(t, func(cfg *oncekafka.Config, e *effects) {
+			cfg.BatchHandler = func(_ context.Context, items []oncemsg.Item) []error {
+				for _, it := range items {
+					e.add(it.Message)
+				}
+				return nil
+			}
+		})
+	})
+}
+
+func inFlightElsewhere(t *testing.T, handler func(*oncekafka.Config, *effects)) {
 	b := newBroker(t, 1, "orders")
 	ids := b.fill("orders", 1, 60)
 	var e effects
@@ -195,7 +217,9 @@ func TestCopyInFlightElsewhereIsNotAcknowledged(t *testing.T) {
 		return a
 	}
 	done, failed := own(ids[5]), own(ids[40])
-	start(t, oncekafka.Run, oncekafka.Config{Options: b.options("orders"), Consumer: consumer, Handler: e.handle})
+	cfg := oncekafka.Config{Options: b.options("orders"), Consumer: consumer}
+	handler(&cfg, &e)
+	start(t, oncekafka.Run, cfg)
 	e.want(t, ids[:5])
 	b.wantCommitted("orders", 0, 5)
 	time.Sleep(3 * time.Second / 2) // longer than the lease, which goes on
