@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const (
@@ -20,7 +22,6 @@ type partition struct {
 	handling
 	topic  string
 	number int32
-	commit func() // what is marked
 
 	ctx      context.Context // of the handlers; outlives that of Run
 	cancel   context.CancelCauseFunc
@@ -29,11 +30,14 @@ type partition struct {
 	ended    chan struct{} // closed when the goroutine has ended
 	more     chan struct{} // has room for one: there are new records
 
+	committing sync.Mutex // held while marked is committed; comes before mu
+
 	mu     sync.Mutex // guards the rest
 	queue  []*item
 	bytes  int
 	paused bool
-	gone   bool // to another member: nothing may be marked
+	marked *kgo.Record // the last that may be committed
+	gone   bool        // to another member: nothing may be marked or committed
 }
 
 // give hands over records that were fetched.
@@ -141,9 +145,32 @@ func (p *partition) mark(items []*item) []*item {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.gone {
-		p.cl.MarkCommitRecords(items[n-1].rec)
+		p.marked = items[n-1].rec
+		p.cl.MarkCommitRecords(p.marked)
 	}
 	return items[n:]
+}
+
+// commit commits what is marked of this partition alone: what is marked of another one may be out of
+// date when it is sent, and would take a commit back. If it fails, more is delivered again than need be.
+func (p *partition) commit() {
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	p.mu.Lock()
+	last := p.marked
+	if p.gone {
+		last = nil
+	}
+	p.mu.Unlock()
+	if last == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), commitTime)
+	defer cancel()
+	if err := p.cl.CommitRecords(ctx, last); err != nil {
+		p.consumer.Config().Logger.Warn("oncekafka: offset could not be committed",
+			"topic", p.topic, "partition", p.number, "error", err)
+	}
 }
 
 // sleep reports whether the partition is still to be handled after d.
@@ -163,6 +190,8 @@ func (p *partition) end() { p.stopped.Do(func() { close(p.stopping) }) }
 
 // abandon leaves the partition to the next owner, whatever its handler still does.
 func (p *partition) abandon() {
+	p.committing.Lock()
+	defer p.committing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gone = true

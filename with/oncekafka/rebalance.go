@@ -2,6 +2,7 @@ package oncekafka
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,7 +26,6 @@ func (r *runner) assigned(_ context.Context, cl *kgo.Client, parts map[string][]
 func (r *runner) newPartition(cl *kgo.Client, topic string, number int32) *partition {
 	p := &partition{
 		topic: topic, number: number,
-		commit:   func() { r.commitMarked(cl) },
 		stopping: make(chan struct{}), ended: make(chan struct{}), more: make(chan struct{}, 1),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(r.ctx)
@@ -35,9 +35,17 @@ func (r *runner) newPartition(cl *kgo.Client, topic string, number int32) *parti
 
 // revoked lets the records being handled finish, and commits. No poll is under way meanwhile, and
 // the next owner begins only when it has returned.
-func (r *runner) revoked(_ context.Context, cl *kgo.Client, parts map[string][]int32) {
-	r.endAll(r.remove(parts), r.cfg.Drain)
-	r.commitMarked(cl)
+func (r *runner) revoked(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	ps := r.remove(parts)
+	r.endAll(ps, r.cfg.Drain)
+	var committing sync.WaitGroup
+	for _, p := range ps {
+		committing.Go(p.commit)
+	}
+	committing.Wait()
+	for _, p := range ps {
+		p.abandon()
+	}
 }
 
 // lost stops the handlers: others own the partitions already.
@@ -78,7 +86,6 @@ func (r *runner) endAll(ps []*partition, drain time.Duration) {
 	await(ps, graceTime)
 	for _, p := range ps {
 		if !closed(p.ended) {
-			p.abandon()
 			r.cfg.Consumer.Config().Logger.Warn("oncekafka: a handler does not return; its partition goes without it",
 				"topic", p.topic, "partition", p.number)
 		}

@@ -148,12 +148,3 @@ func (r *runner) all() map[string][]int32 {
 	}
 	return parts
 }
-
-// commitMarked commits what is dealt with. If it fails, more is delivered again than need be.
-func (r *runner) commitMarked(cl *kgo.Client) {
-	ctx, cancel := context.WithTimeout(r.ctx, commitTime)
-	defer cancel()
-	if err := cl.CommitMarkedOffsets(ctx); err != nil {
-		r.cfg.Consumer.Config().Logger.Warn("oncekafka: offsets could not be committed", "error", err)
-	}
-}
