@@ -333,3 +333,28 @@ func TestRolledBackTransactionIsRunAgain(t *testing.T) {
 		}
 	}
 }
+
+// Where the configuration's own functions panic nobody knows the outcome, and the key is not stuck.
+func TestPanicOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]oncehttp.Config{
+		"Keep":         {Keep: func(int) oncehttp.Decision { panic("keep") }},
+		"RetentionFor": {RetentionFor: func(*http.Request, int) time.Duration { panic("retention") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := created()
+			guarded := newMiddleware(t, cfg).Wrap(h)
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the panic was swallowed")
+					}
+				}()
+				do(guarded, call{key: "k"})
+			}()
+			do(guarded, call{key: "k"}).wantProblem(t, oncehttp.ProblemInDoubt, 500)
+			h.wantRuns(t, 1)
+		})
+	}
+}

@@ -41,15 +41,16 @@ func (t *turn) take(x *exchange, a *once.Attempt, entry http.Header) (err error)
 	defer func() {
 		if !returned { // a panic or Goexit, which goes on after this
 			t.rec.close()
-			a.Abandon(errPanicked)
+			a.Abandon(errPanicked) // changes nothing if the attempt has ended
 		}
 		t.ctx.end()
 		t.held.end()
 		x.returned(r)
 	}()
 	x.next.ServeHTTP(&t.rec, r)
+	err = t.settle()
 	returned = true
-	return t.settle()
+	return err
 }
 
 // settle records what the response means, and sends it.
