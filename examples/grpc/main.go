@@ -109,8 +109,8 @@ func buy(ctx context.Context, out io.Writer, addr, order string, amount int64) e
 	if err != nil {
 		fmt.Fprintf(out, "%s was not charged for: %s\n", order, status.Convert(err).Message())
 	} else {
-		replayed := len(header.Get(oncegrpc.ReplayHeader)) > 0
-		fmt.Fprintf(out, "%s: receipt %d, %d cents, replayed: %v\n", order, receipt.Number, receipt.Amount, replayed)
+		fmt.Fprintf(out, "%s: receipt %d, %d cents, replayed: %v\n",
+			order, receipt.Number, receipt.Amount, oncegrpc.Replayed(header))
 	}
 	list, err := payments.List(ctx, new(paymentspb.ListRequest))
 	if err != nil {

@@ -34,6 +34,8 @@ type Try struct {
 	Duration time.Duration
 	Pause    time.Duration // before the next try, if Stop is nil
 	Stop     error         // why there is none
+	Keyed    bool
+	Replayed bool
 }
 
 // A Call is one operation of a client.
@@ -45,6 +47,10 @@ type Call struct {
 
 	// Do makes one try.
 	Do func(context.Context) error
+
+	// Replayed says of the last try if its answer was marked as a replay. It is needed for
+	// Observe.
+	Replayed func(error) bool
 
 	// Judge says of an error if another try may be answered otherwise, and after which time.
 	Judge func(error) (again bool, atLeast time.Duration)
@@ -64,7 +70,10 @@ func (c *Call) Run(ctx context.Context) error {
 			}
 		}
 		if c.Observe != nil {
-			c.Observe(ctx, Try{Number: n, Err: err, Duration: time.Since(start), Pause: pause, Stop: stop})
+			c.Observe(ctx, Try{
+				Number: n, Err: err, Duration: time.Since(start), Pause: pause, Stop: stop,
+				Keyed: c.Key != "", Replayed: c.Replayed(err),
+			})
 		}
 		if stop == nil {
 			stop = retry.Sleep(ctx, pause)

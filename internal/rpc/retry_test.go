@@ -36,6 +36,7 @@ func TestCallTriesAgain(t *testing.T) {
 			Key:        "k",
 			TryTimeout: 5 * time.Second,
 			Observe:    func(_ context.Context, try Try) { tries = append(tries, try) },
+			Replayed:   func(err error) bool { return err == nil },
 			Judge:      func(error) (bool, time.Duration) { return true, 3 * time.Second },
 			Do: func(ctx context.Context) error {
 				switch n++; n {
@@ -56,6 +57,11 @@ func TestCallTriesAgain(t *testing.T) {
 		}
 		if len(tries) != 3 || tries[0].Stop != nil || tries[0].Pause < 3*time.Second || tries[2].Stop != retry.ErrAnswered {
 			t.Errorf("observed %+v", tries)
+		}
+		for i, try := range tries {
+			if !try.Keyed || try.Replayed != (i == 2) {
+				t.Errorf("observed %+v", try)
+			}
 		}
 	})
 }

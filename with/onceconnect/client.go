@@ -49,7 +49,8 @@ type ClientConfig struct {
 	// takes, since a retry that finds it in flight has to come again. Defaults to none.
 	TryTimeout time.Duration
 
-	// Observe is told of each try when it is over. Defaults to nothing.
+	// Observe is told of each try when it is over, but not of calls that pass as they are: those
+	// without a key to a method that is not idempotent by its schema. Defaults to nothing.
 	Observe func(ctx context.Context, spec connect.Spec, try Try)
 }
 
@@ -60,6 +61,8 @@ type Try struct {
 	Duration time.Duration
 	Pause    time.Duration // before the next try, if Stop is nil
 	Stop     error         // why there is none: retry.ErrAnswered if it would be of no use
+	Keyed    bool          // it carried a key; else the method is idempotent by its schema
+	Replayed bool          // the answer, be it an error, is that of an earlier call; see [Replayed]
 }
 
 // A Client makes unary calls safe to repeat, and repeats them. It is a [connect.Interceptor], and
@@ -143,6 +146,12 @@ func (c *Client) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			Judge: judge,
 		}
 		if c.cfg.Observe != nil {
+			call.Replayed = func(err error) bool {
+				if coded, ok := asError(err); ok {
+					return Replayed(coded.Meta())
+				}
+				return err == nil && Replayed(resp.Header())
+			}
 			call.Observe = func(ctx context.Context, try rpc.Try) { c.cfg.Observe(ctx, req.Spec(), Try(try)) }
 		}
 		if err := call.Run(ctx); err != nil {

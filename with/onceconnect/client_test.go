@@ -207,6 +207,36 @@ func TestServersDelayIsHeeded(t *testing.T) {
 	}
 }
 
+// An answer may be that of an earlier call, be it a reply or an error; and methods that are
+// idempotent by their schema have no key.
+func TestTriesSayWhatTheyWere(t *testing.T) {
+	p := &payments{charge: func(_ context.Context, req *request) (*receipt, error) {
+		if req.Msg.Amount < 0 {
+			return nil, coded(connect.CodeInvalidArgument)
+		}
+		return connect.NewResponse(new(testpb.Receipt)), nil
+	}}
+	var got []onceconnect.Try
+	cfg := onceconnect.ClientConfig{Observe: func(_ context.Context, _ connect.Spec, try onceconnect.Try) { got = append(got, try) }}
+	c := client(guarded(t, p, onceconnect.Config{}), retrying(t, cfg))
+	for _, call := range []struct {
+		key             string
+		amount          int64
+		keyed, replayed bool
+	}{{"a", 5, true, false}, {"a", 5, true, true}, {"b", -5, true, false}, {"b", -5, true, true}, {"", 5, false, false}} {
+		got = nil
+		ctx, req := t.Context(), newRequest(&testpb.ChargeRequest{Amount: call.amount})
+		if call.key != "" {
+			c.Charge(onceconnect.WithKey(ctx, call.key), req)
+		} else {
+			c.Lookup(ctx, req)
+		}
+		if len(got) != 1 || got[0].Keyed != call.keyed || got[0].Replayed != call.replayed {
+			t.Errorf("%+v: tries are %+v", call, got)
+		}
+	}
+}
+
 func TestGivingUpTellsTheKeyAndHasACode(t *testing.T) {
 	p := &payments{charge: inTurn(coded(connect.CodeUnavailable))}
 	c := client(serve(t, p), retrying(t, onceconnect.ClientConfig{Retry: retry.Policy{Tries: 3}}))

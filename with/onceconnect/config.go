@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
 	"net/textproto"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ const (
 // ReplayHeader marks a replay, in the header of a response and in the metadata of an error; its
 // value is "true".
 const ReplayHeader = oncehttp.DefaultReplayHeader
+
+// Replayed reports whether the header of a response, or the metadata of an error, marks a replay.
+func Replayed(h http.Header) bool { return h.Get(ReplayHeader) == "true" }
 
 // Domain is that of the google.rpc.ErrorInfo in refusals.
 const Domain = rpc.Domain

@@ -50,7 +50,7 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Printf("%s, replayed: %t\n", receipt.Msg.Id, receipt.Header().Get(onceconnect.ReplayHeader) == "true")
+		fmt.Printf("%s, replayed: %t\n", receipt.Msg.Id, onceconnect.Replayed(receipt.Header()))
 	}
 	// Output:
 	// charging the card

@@ -47,7 +47,8 @@ type ClientConfig struct {
 	// takes, since a retry that finds it in flight has to come again. Defaults to none.
 	TryTimeout time.Duration
 
-	// Observe is told of each try when it is over. Defaults to nothing.
+	// Observe is told of each try when it is over, but not of calls that pass as they are: those
+	// without a key to a method that is not idempotent by its schema. Defaults to nothing.
 	Observe func(ctx context.Context, method string, try Try)
 }
 
@@ -58,6 +59,8 @@ type Try struct {
 	Duration time.Duration
 	Pause    time.Duration // before the next try, if Stop is nil
 	Stop     error         // why there is none: retry.ErrAnswered if it would be of no use
+	Keyed    bool          // it carried a key; else the method is idempotent by its schema
+	Replayed bool          // the answer, be it an error, is that of an earlier call; see [Replayed]
 }
 
 // A Client makes unary calls safe to repeat, and repeats them. It may be used by many goroutines
@@ -126,19 +129,21 @@ func (c *Client) Unary(
 	if key == "" && level(method) == rpc.Unspecified {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	var trailer metadata.MD
+	var header, trailer metadata.MD
 	opts = append(opts[:len(opts):len(opts)], grpc.Trailer(&trailer))
 	call := rpc.Call{
 		Key:        key,
 		Policy:     c.cfg.Retry,
 		TryTimeout: c.cfg.TryTimeout,
 		Do: func(ctx context.Context) error {
-			trailer = nil
+			header, trailer = nil, nil
 			return invoke(ctx, method, req, reply, cc, opts...)
 		},
 		Judge: func(err error) (bool, time.Duration) { return judge(err, trailer) },
 	}
 	if c.cfg.Observe != nil {
+		opts = append(opts, grpc.Header(&header))
+		call.Replayed = func(error) bool { return Replayed(header) || Replayed(trailer) }
 		call.Observe = func(ctx context.Context, try rpc.Try) { c.cfg.Observe(ctx, method, Try(try)) }
 	}
 	return call.Run(ctx)

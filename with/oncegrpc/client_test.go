@@ -183,6 +183,44 @@ func TestServersDelayIsHeeded(t *testing.T) {
 	}
 }
 
+// An answer may be that of an earlier call, be it a reply or an error; and methods that are
+// idempotent by their schema have no key.
+func TestTriesSayWhatTheyWere(t *testing.T) {
+	p := &payments{charge: func(_ context.Context, req *testpb.ChargeRequest) (*testpb.Receipt, error) {
+		if req.Amount < 0 {
+			return nil, status.Error(codes.InvalidArgument, "negative")
+		}
+		return new(testpb.Receipt), nil
+	}}
+	s, err := oncegrpc.NewServer(oncegrpc.Config{Guard: newGuard(t, new(oncemem.Store), nil), DangerouslyShareKeys: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []oncegrpc.Try
+	cfg := oncegrpc.ClientConfig{Observe: func(_ context.Context, _ string, try oncegrpc.Try) { got = append(got, try) }}
+	c := testpb.NewPaymentsClient(serve(t, p, []grpc.UnaryServerInterceptor{s.Unary}, nil, retrying(t, cfg)))
+	for _, call := range []struct {
+		key             string
+		amount          int64
+		keyed, replayed bool
+	}{{"a", 5, true, false}, {"a", 5, true, true}, {"b", -5, true, false}, {"b", -5, true, true}, {"", 5, false, false}} {
+		got = nil
+		var header, trailer metadata.MD
+		ctx, req, opts := t.Context(), &testpb.ChargeRequest{Amount: call.amount}, []grpc.CallOption{grpc.Header(&header), grpc.Trailer(&trailer)}
+		if call.key != "" {
+			c.Charge(oncegrpc.WithKey(ctx, call.key), req, opts...)
+		} else {
+			c.Lookup(ctx, req, opts...)
+		}
+		if len(got) != 1 || got[0].Keyed != call.keyed || got[0].Replayed != call.replayed {
+			t.Errorf("%+v: tries are %+v", call, got)
+		}
+		if replayed := oncegrpc.Replayed(header) || oncegrpc.Replayed(trailer); replayed != call.replayed {
+			t.Errorf("%+v: replayed is %t to the caller", call, replayed)
+		}
+	}
+}
+
 func TestGivingUpTellsTheKeyAndIsAStatus(t *testing.T) {
 	p := &payments{charge: inTurn(errDown)}
 	conn := serve(t, p, nil, nil, retrying(t, oncegrpc.ClientConfig{Retry: retry.Policy{Tries: 3}}))

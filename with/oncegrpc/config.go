@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/oncehq/once"
@@ -27,6 +29,9 @@ const (
 // ReplayHeader marks a replay, in the header of a response and in the trailer of an error; its value
 // is "true".
 const ReplayHeader = "idempotency-replayed"
+
+// Replayed reports whether the header of a response, or the trailer of an error, marks a replay.
+func Replayed(md metadata.MD) bool { return slices.Contains(md[ReplayHeader], "true") }
 
 // Domain is that of the google.rpc.ErrorInfo in refusals.
 const Domain = rpc.Domain

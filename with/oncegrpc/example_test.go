@@ -64,12 +64,12 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Println(receipt.Id, header[oncegrpc.ReplayHeader])
+		fmt.Println(receipt.Id, oncegrpc.Replayed(header))
 	}
 	// Output:
 	// charging the card
-	// receipt 17 []
-	// receipt 17 [true]
+	// receipt 17 false
+	// receipt 17 true
 }
 
 type printing struct {
