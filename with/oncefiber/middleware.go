@@ -14,6 +14,12 @@ import (
 // New returns a middleware for apps, groups and single routes, or everything that is wrong with cfg.
 // The functions in cfg are shown the request as one of net/http; [From] leads back to Fiber's.
 func New(cfg oncehttp.Config) (fiber.Handler, error) {
+	if keyFrom := cfg.KeyFrom; keyFrom != nil {
+		cfg.KeyFrom = func(r *http.Request, body []byte) (string, error) {
+			id, err := keyFrom(r, body)
+			return strings.Clone(id), err // it may be one of those that Fiber uses again
+		}
+	}
 	m, err := oncehttp.New(cfg)
 	if err != nil {
 		return nil, err

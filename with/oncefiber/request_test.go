@@ -1,14 +1,17 @@
 package oncefiber_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gofiber/fiber/v3"
 
+	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncehttp"
 	"github.com/oncehq/once/with/oncefiber"
 )
@@ -43,6 +46,50 @@ func TestKeysAndScopesSurviveTheirRequests(t *testing.T) {
 		t.Errorf("%d replays", got)
 	}
 	s.wantRuns(n)
+}
+
+// A key that is found in Fiber's context is a string that fasthttp uses again. The guard keeps it, in
+// its cache, as do observers and stores.
+func TestKeysFromTheContextSurviveTheirRequests(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var claimed []once.Key
+	guarded := guardedBy(t, oncehttp.Config{
+		Guard: newGuard(t, once.Config{Observe: func(_ context.Context, e once.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind == once.Claimed {
+				claimed = append(claimed, e.Key)
+			}
+		}}),
+		KeyFrom: func(r *http.Request, _ []byte) (string, error) {
+			c, _ := oncefiber.From(r)
+			return c.Get("X-Event"), nil
+		},
+	})
+	s := newSite(t, fiber.Config{}, created, guarded)
+	var requests strings.Builder
+	const n = 20
+	for i := range n {
+		end := "keep-alive"
+		if i == n-1 {
+			end = "close"
+		}
+		fmt.Fprintf(&requests, "POST /things/7 HTTP/1.1\r\nHost: test\r\nX-User: alice\r\nX-Event: event-%02d\r\n"+
+			"Connection: %s\r\nContent-Length: 5\r\n\r\nhello", i, end)
+	}
+	s.send(requests.String())
+	s.wantRuns(n)
+	mu.Lock()
+	defer mu.Unlock()
+	for i, k := range claimed {
+		if want := fmt.Sprintf("event-%02d", i); k.ID != want {
+			t.Errorf("the key %s became %q", want, k.ID)
+		}
+	}
+	if len(claimed) != n {
+		t.Errorf("%d claims, want %d", len(claimed), n)
+	}
 }
 
 // The handlers read what the middleware has read before.
