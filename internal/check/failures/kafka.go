@@ -55,9 +55,10 @@ func (b kafkaBroker) replay(ctx context.Context, _ message) error {
 	partition := kmsg.NewOffsetCommitRequestTopicPartition()
 	partition.Offset = 1
 	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic, topic.Partitions = kafkaTopic, append(topic.Partitions, partition)
+	topic.Topic, topic.TopicID = kafkaTopic, b.TopicInfo(kafkaTopic).TopicID
+	topic.Partitions = append(topic.Partitions, partition)
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Version, req.Group, req.Topics = 8, kafkaGroup, append(req.Topics, topic)
+	req.Group, req.Topics = kafkaGroup, append(req.Topics, topic)
 	resp, err := req.RequestWith(ctx, b.producer)
 	if err != nil {
 		return err

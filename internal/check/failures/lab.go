@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/redis/rueidis"
 
 	"github.com/oncehq/once/internal/servers"
@@ -24,6 +25,7 @@ type lab struct {
 	pool        *pgxpool.Pool
 	redis       *servers.RedisServer
 	redisClient rueidis.Client
+	nats        *server.Server
 }
 
 func openLab(t testing.TB, lease time.Duration) *lab {
@@ -44,6 +46,7 @@ func openLab(t testing.TB, lease time.Duration) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.redisClient.Close)
+	l.nats = startNATS(t)
 	return l
 }
 
