@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncemsg"
 )
 
@@ -66,9 +65,6 @@ type Config struct {
 }
 
 func (cfg Config) withDefaults() Config {
-	if cfg.Name == "" {
-		cfg.Name = randomName + once.NewOwner().String()
-	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}

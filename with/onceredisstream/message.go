@@ -27,8 +27,8 @@ const (
 	FieldDeadEntry  = "once-dead-entry"
 )
 
-// Message describes an entry, without verbs. [Run] does it by itself; Message is for
-// oncemsg.Consumer.Forget.
+// Message describes an entry that has the usual fields, without verbs. [Run] does it by itself; Message
+// is for oncemsg.Consumer.Forget. Where [Config.IDField] is set, so must be the result's ID.
 func Message(stream string, e rueidis.XRangeEntry) oncemsg.Message {
 	return message(stream, e, FieldID, FieldPayload)
 }

@@ -10,14 +10,19 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/oncehq/once"
 	"github.com/oncehq/once/retry"
 )
 
-// blockTime is how long the server holds a read of an empty stream.
-const blockTime = time.Second
+const (
+	blockTime = time.Second     // the server holds a read of an empty stream so long
+	replyTime = 5 * time.Second // for the server to answer what was asked before Run ends
+	noCursor  = "0-0"           // of a scan: its beginning, and its end
+)
 
-// Run consumes as one consumer of a group until ctx is done. Then it lets the entries being
-// handled finish, as Config.Drain says, and returns nil. Otherwise it returns an error at once if
+// Run consumes as one consumer of a group until ctx is done. Then it waits for the read under way, a
+// second at most if the server answers, lets the entries being handled finish, as Config.Drain
+// says, and returns nil. Otherwise it returns an error at once if
 // something is wrong with cfg, or if the group does not exist.
 //
 // Other errors of the server do not end it: they are logged, and tried again for ever.
@@ -26,7 +31,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	r := &reader{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency)}
+	random := cfg.Name == ""
+	if random {
+		cfg.Name = "once-" + once.NewOwner().String()
+	}
+	r := &reader{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency), cursor: noCursor}
 	// Handlers outlive ctx for as long as Drain says.
 	handling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -34,6 +43,11 @@ func Run(ctx context.Context, cfg Config) error {
 
 	reading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// What the server gives to a read that was given up would wait for a lease.
+	calls, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(reading, func() { time.AfterFunc(replyTime, giveUp) })()
+	r.calls = calls
 	var loops sync.WaitGroup
 	for _, loop := range []func(context.Context) error{r.readNew, r.takeOver} {
 		loops.Go(func() {
@@ -46,7 +60,9 @@ func Run(ctx context.Context, cfg Config) error {
 	drained := time.AfterFunc(cfg.Drain, stop)
 	defer drained.Stop()
 	r.handlers.Wait()
-	r.leave()
+	if random {
+		r.leave()
+	}
 	if ctx.Err() == nil {
 		return context.Cause(reading)
 	}
@@ -57,6 +73,8 @@ func Run(ctx context.Context, cfg Config) error {
 type reader struct {
 	cfg      Config
 	handling context.Context // of handlers
+	calls    context.Context // of reads; outlives that of Run for a short time
+	cursor   string          // where taking over goes on
 	slots    chan struct{}   // holds a token for each entry being handled
 	handlers sync.WaitGroup
 }
@@ -85,7 +103,7 @@ func (r *reader) readNew(ctx context.Context) error {
 		}
 		cmd := c.B().Xreadgroup().Group(r.cfg.Group, r.cfg.Name).Count(int64(n)).
 			Block(blockTime.Milliseconds()).Streams().Key(r.cfg.Stream).Id(">").Build()
-		streams, err := c.Do(ctx, cmd).AsXRead()
+		streams, err := c.Do(r.calls, cmd).AsXRead()
 		entries := streams[r.cfg.Stream]
 		r.release(n - len(entries))
 		for _, e := range entries {
@@ -123,6 +141,7 @@ func (r *reader) takeOver(ctx context.Context) error {
 	}
 }
 
+// takeOverSome looks for idle entries until it has found some, or has come to the last.
 func (r *reader) takeOverSome(ctx context.Context) (found int, err error) {
 	n, err := r.acquire(ctx)
 	if err != nil {
@@ -130,50 +149,82 @@ func (r *reader) takeOverSome(ctx context.Context) (found int, err error) {
 	}
 	free := n
 	defer func() { r.release(free) }()
-	c := r.cfg.Client
-	reply, err := c.Do(ctx, c.B().Xautoclaim().Key(r.cfg.Stream).Group(r.cfg.Group).Consumer(r.cfg.Name).
-		MinIdleTime(fmt.Sprint(r.cfg.Lease.Milliseconds())).Start("0").Count(int64(n)).Build()).ToArray()
-	if err != nil {
-		return 0, err
-	}
-	if len(reply) < 2 {
-		return 0, fmt.Errorf("XAUTOCLAIM returned %d parts, want 2", len(reply))
-	}
-	entries, err := reply[1].AsXRange()
-	if err != nil {
-		return 0, err
-	}
-	if len(reply) > 2 { // since Redis 7
-		if gone, _ := reply[2].AsStrSlice(); len(gone) > 0 {
-			r.cfg.Logger.Error("onceredisstream: entries were trimmed from the stream before they were handled, and are lost",
-				"stream", r.cfg.Stream, "group", r.cfg.Group, "entries", len(gone))
+	for {
+		entries, err := r.claimIdle(n)
+		if err != nil {
+			return 0, err
+		}
+		for i, attempt := range r.deliveries(entries) {
+			free--
+			r.handle(entries[i], attempt)
+		}
+		if len(entries) > 0 || r.cursor == noCursor || ctx.Err() != nil {
+			return len(entries), nil
 		}
 	}
-	deliveries := r.deliveries(ctx, entries)
-	for _, e := range entries {
-		free--
-		r.handle(e, deliveries[e.ID])
-	}
-	return len(entries), nil
 }
 
-// deliveries returns how often each of the entries was delivered, as far as that can be found out.
-func (r *reader) deliveries(ctx context.Context, entries []rueidis.XRangeEntry) map[string]int {
-	if len(entries) == 0 {
-		return nil
-	}
+// claimIdle takes over up to n idle entries from the cursor on, and moves that. Redis looks at ten
+// entries for each that it is asked for, so that it may find none although there are some behind.
+func (r *reader) claimIdle(n int) ([]rueidis.XRangeEntry, error) {
 	c := r.cfg.Client
-	pending, err := c.Do(ctx, c.B().Xpending().Key(r.cfg.Stream).Group(r.cfg.Group).
-		Start(entries[0].ID).End(entries[len(entries)-1].ID).Count(int64(4*len(entries))).Consumer(r.cfg.Name).Build()).ToArray()
-	counts := make(map[string]int)
+	reply, err := c.Do(r.calls, c.B().Xautoclaim().Key(r.cfg.Stream).Group(r.cfg.Group).Consumer(r.cfg.Name).
+		MinIdleTime(fmt.Sprint(r.cfg.Lease.Milliseconds())).Start(r.cursor).Count(int64(n)).Build()).ToArray()
 	if err != nil {
-		return counts
+		return nil, err
 	}
-	for _, p := range pending {
-		if parts, err := p.ToArray(); err == nil && len(parts) == 4 {
-			id, _ := parts[0].ToString()
+	if len(reply) < 2 {
+		return nil, fmt.Errorf("XAUTOCLAIM returned %d parts, want 2", len(reply))
+	}
+	if r.cursor, err = reply[0].ToString(); err != nil {
+		r.cursor = noCursor
+		return nil, err
+	}
+	claimed, err := reply[1].ToArray()
+	if err != nil {
+		return nil, err
+	}
+	lost := 0
+	entries := make([]rueidis.XRangeEntry, 0, len(claimed))
+	for _, value := range claimed {
+		if value.IsNil() { // before Redis 7, which names them apart
+			lost++
+			continue
+		}
+		e, err := value.AsXRangeEntry()
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	if len(reply) > 2 {
+		gone, _ := reply[2].AsStrSlice()
+		lost += len(gone)
+	}
+	if lost > 0 {
+		r.cfg.Logger.Error("onceredisstream: entries were trimmed from the stream before they were handled, and are lost",
+			"stream", r.cfg.Stream, "group", r.cfg.Group, "entries", lost)
+	}
+	return entries, nil
+}
+
+// deliveries returns how often each of the entries was delivered, or zero if that cannot be found
+// out.
+func (r *reader) deliveries(entries []rueidis.XRangeEntry) []int {
+	c := r.cfg.Client
+	asked := make(rueidis.Commands, len(entries))
+	for i, e := range entries {
+		asked[i] = c.B().Xpending().Key(r.cfg.Stream).Group(r.cfg.Group).Start(e.ID).End(e.ID).Count(1).Build()
+	}
+	counts := make([]int, len(entries))
+	for i, reply := range c.DoMulti(r.calls, asked...) {
+		pending, err := reply.ToArray()
+		if err != nil || len(pending) != 1 {
+			continue
+		}
+		if parts, err := pending[0].ToArray(); err == nil && len(parts) == 4 {
 			n, _ := parts[3].AsInt64()
-			counts[id] = int(n)
+			counts[i] = int(n)
 		}
 	}
 	return counts
@@ -193,6 +244,9 @@ func (r *reader) handle(e rueidis.XRangeEntry, attempt int) {
 // acquire takes at least one slot, and what else is free up to a half of all, so that new entries and
 // those taken over do not shut each other out.
 func (r *reader) acquire(ctx context.Context) (n int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -220,12 +274,8 @@ func (r *reader) release(n int) {
 func (r *reader) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if strings.HasPrefix(r.cfg.Name, randomName) {
-		leave.Exec(ctx, r.cfg.Client, []string{r.cfg.Stream}, []string{r.cfg.Group, r.cfg.Name})
-	}
+	leave.Exec(ctx, r.cfg.Client, []string{r.cfg.Stream}, []string{r.cfg.Group, r.cfg.Name})
 }
-
-const randomName = "once-"
 
 var leave = rueidis.NewLuaScript(`
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
