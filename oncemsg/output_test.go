@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncemem"
@@ -177,4 +178,30 @@ func TestOutputsThatAreTooLargeArePublishedFirst(t *testing.T) {
 			t.Error("published what is not recorded")
 		}
 	})
+}
+
+// Outputs that are too large to be kept, and can never be published, are no reason to run again.
+func TestOutputsThatAreTooLargeAndCannotBePublishedAreSetAside(t *testing.T) {
+	out, r := &outbox{errs: []error{once.Final(errNet)}}, new(runs)
+	c := newConsumer(t, oncemsg.Config{
+		Guard: newGuard(t, once.Config{Store: small{new(oncemem.Store)}}), Publish: out.publish,
+	})
+	h := emitting(r.handle, strings.Repeat("x", 2000))
+	wantDecision(t, c.Handle(t.Context(), message, h), oncemsg.Unpublished, oncemsg.DeadLetter)
+	wantDecision(t, c.Handle(t.Context(), message, h), oncemsg.Rejected, oncemsg.DeadLetter)
+	r.want(t, 1)
+}
+
+// What a final failure says is cut rather than not recorded.
+func TestFinalFailureOfManyWordsIsFinal(t *testing.T) {
+	r := &runs{errs: []error{once.Final(errors.New(strings.Repeat("é", 2000)))}}
+	c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: small{new(oncemem.Store)}})})
+	for range 2 {
+		d := c.Handle(t.Context(), message, r.handle)
+		wantDecision(t, d, oncemsg.Rejected, oncemsg.DeadLetter)
+		if !utf8.ValidString(d.Err.Error()) || !strings.HasPrefix(d.Err.Error(), "ééé") {
+			t.Errorf("the failure became %q", d.Err)
+		}
+	}
+	r.want(t, 1)
 }

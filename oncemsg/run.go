@@ -1,6 +1,7 @@
 package oncemsg
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -39,11 +40,7 @@ func (c *Consumer) record(ctx context.Context, t *turn, m Message, err error) (D
 	a, outputs := t.attempt, t.close()
 	switch _, final := errors.AsType[*once.FinalError](err); {
 	case final:
-		failure := once.Outcome{Failed: true, Type: failureType, Data: []byte(err.Error())}
-		if lost := a.CompleteFor(failure, c.cfg.Window); lost != nil {
-			return c.unrecorded(a, m, lost), nil
-		}
-		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: a.Number(), Err: err}, nil
+		return c.rejected(a, m, Rejected, err), nil
 	case once.IsNoEffect(err):
 		a.Release()
 		return c.again(a.Number(), m, err), nil
@@ -58,6 +55,23 @@ func (c *Consumer) record(ctx context.Context, t *turn, m Message, err error) (D
 		return c.unrecorded(a, m, err), nil
 	}
 	return Decision{Kind: Ran, Verb: Ack, Attempt: a.Number()}, outputs
+}
+
+// shortFailure is how much of a failure's text every store can keep, in bytes.
+const shortFailure = 500
+
+// rejected is for a message that has failed for good, as its copies will be told.
+func (c *Consumer) rejected(a *once.Attempt, m Message, kind Kind, err error) Decision {
+	failure := once.Outcome{Failed: true, Type: failureType, Data: []byte(err.Error())}
+	unrecorded := a.CompleteFor(failure, c.cfg.Window)
+	if errors.Is(unrecorded, once.ErrTooLarge) && len(failure.Data) > shortFailure {
+		failure.Data = bytes.ToValidUTF8(failure.Data[:shortFailure], nil)
+		unrecorded = a.CompleteFor(failure, c.cfg.Window)
+	}
+	if unrecorded != nil {
+		return c.unrecorded(a, m, unrecorded)
+	}
+	return Decision{Kind: kind, Verb: DeadLetter, Attempt: a.Number(), Err: err}
 }
 
 // again is for a message to be handled again. Attempts that do not count make it wait longer
@@ -103,6 +117,9 @@ func (c *Consumer) tooLarge(
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: a.Number(), Err: tooLarge}
 	}
 	if err := c.cfg.Publish(ctx, outputs); err != nil {
+		if _, final := errors.AsType[*once.FinalError](err); final {
+			return c.rejected(a, m, Unpublished, err)
+		}
 		a.Abandon(err)
 		return c.failed(a, m, err)
 	}
