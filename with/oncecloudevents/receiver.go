@@ -77,19 +77,29 @@ func (r *Receiver) Receive(
 
 // Reply wraps a function that answers an event with another one, or with nil. An answer without
 // an id gets one that is derived from the event's. The event is dead-lettered if its answer is no
-// valid event, or too large for the store; in mode DropOnlyMayLose there is no answer.
+// valid event, or too large for the store. In mode DropOnlyMayLose copies get no answer.
 func (r *Receiver) Reply(
 	h func(context.Context, event.Event) (*event.Event, error),
 ) func(context.Context, event.Event) (*event.Event, protocol.Result) {
 	return func(ctx context.Context, e event.Event) (*event.Event, protocol.Result) {
 		var reply reply
 		ctx = context.WithValue(ctx, replyKey{}, &reply)
-		d := r.replier.Handle(ctx, r.describe(e), func(ctx context.Context, _ oncemsg.Message) error {
+		m := r.describe(e)
+		k, _ := r.replier.Key(m)
+		d := r.replier.Handle(ctx, m, func(ctx context.Context, _ oncemsg.Message) error {
 			answer, err := h(ctx, e)
 			if err = failure(err); err != nil || answer == nil {
 				return err
 			}
-			return emitReply(ctx, *answer)
+			named, err := named(*answer, k)
+			if err != nil {
+				return err
+			}
+			if r.cfg.Consumer.Mode == oncemsg.DropOnlyMayLose {
+				reply.event = &named
+				return nil
+			}
+			return emitReply(ctx, named)
 		})
 		if d.Verb != oncemsg.Ack {
 			return nil, r.cfg.Result(d)

@@ -186,6 +186,29 @@ func TestReplyThatIsNoEventIsRejected(t *testing.T) {
 	}
 }
 
+// In the mode that may lose, the first event is answered, and nothing is kept.
+func TestDropOnlyAnswersTheFirst(t *testing.T) {
+	r := newReceiver(t, oncecloudevents.Config{Consumer: oncemsg.Config{Mode: oncemsg.DropOnlyMayLose}})
+	calls := 0
+	for _, id := range []string{"", "answer"} {
+		h := r.Reply(func(context.Context, cloudevents.Event) (*cloudevents.Event, error) {
+			calls++
+			e := newEvent("/b", id)
+			return &e, nil
+		})
+		e := newEvent("/a", "of "+id)
+		if reply, res := h(t.Context(), e); !protocol.IsACK(res) || reply == nil || reply.ID() == "" || id != "" && reply.ID() != id {
+			t.Errorf("reply is %v, result %v", reply, res)
+		}
+		if reply, res := h(t.Context(), e); !protocol.IsACK(res) || reply != nil {
+			t.Errorf("a copy's reply is %v, result %v", reply, res)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("handled %d times", calls)
+	}
+}
+
 func TestOutputsGoToThePublisherAndTheReplyBack(t *testing.T) {
 	var published []string
 	r := newReceiver(t, oncecloudevents.Config{Consumer: oncemsg.Config{

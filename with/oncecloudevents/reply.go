@@ -25,15 +25,20 @@ type reply struct{ event *event.Event }
 
 type replyKey struct{}
 
-// emitReply records the answer with the outcome.
-func emitReply(ctx context.Context, e event.Event) error {
+// named returns the answer with an id, which is derived from the event's key unless it has one.
+func named(e event.Event, k once.Key) (event.Event, error) {
 	if e.ID() == "" {
 		e = e.Clone()
-		e.SetID(once.DerivedID(ctx, replyTo))
+		e.SetID(k.DerivedID(replyTo))
 	}
 	if err := e.Validate(); err != nil {
-		return once.Final(fmt.Errorf("oncecloudevents: reply is not a valid event: %w", err))
+		return e, once.Final(fmt.Errorf("oncecloudevents: reply is not a valid event: %w", err))
 	}
+	return e, nil
+}
+
+// emitReply records the answer with the outcome.
+func emitReply(ctx context.Context, e event.Event) error {
 	data, base64 := e.DataEncoded, e.DataBase64
 	e.DataEncoded, e.DataBase64 = nil, false
 	attributes, err := json.Marshal(e)

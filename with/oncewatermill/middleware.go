@@ -99,7 +99,7 @@ func (o *Once) Middleware(h message.HandlerFunc) message.HandlerFunc {
 		var produced collector
 		ctx = context.WithValue(ctx, collectorKey{}, &produced)
 		d := c.Handle(ctx, o.describe(msg), func(ctx context.Context, _ oncemsg.Message) error {
-			return handle(ctx, msg, h)
+			return o.handle(ctx, msg, h)
 		})
 		if err := d.AsError(); err != nil {
 			retry.Sleep(msg.Context(), pause(d))
@@ -109,14 +109,19 @@ func (o *Once) Middleware(h message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// handle calls the handler under the context of the attempt, and emits what it has produced.
-func handle(ctx context.Context, msg *message.Message, h message.HandlerFunc) error {
+// handle calls the handler under the context of the attempt, and emits what it has produced. In mode
+// DropOnlyMayLose that is not recorded, and given to the router as it is.
+func (o *Once) handle(ctx context.Context, msg *message.Message, h message.HandlerFunc) error {
 	before := msg.Context()
 	msg.SetContext(ctx)
 	defer msg.SetContext(before)
 	produced, err := h(msg)
 	if err != nil || len(produced) == 0 {
 		return err
+	}
+	if o.cfg.Consumer.Mode == oncemsg.DropOnlyMayLose {
+		ctx.Value(collectorKey{}).(*collector).messages = produced
+		return nil
 	}
 	return oncemsg.Emit(ctx, outputs(produced)...)
 }

@@ -329,3 +329,19 @@ func TestNewReportsEveryProblemAtOnce(t *testing.T) {
 		t.Errorf("a handler without a name: %v", err)
 	}
 }
+
+// In the mode that may lose, what the first run produces is published, and nothing is kept.
+func TestDropOnlyPublishesWhatIsProduced(t *testing.T) {
+	runs := 0
+	o := newOnce(t, oncewatermill.Config{Consumer: oncemsg.Config{Subscriber: "s", Mode: oncemsg.DropOnlyMayLose}})
+	h := o.Middleware(func(*message.Message) ([]*message.Message, error) {
+		runs++
+		return []*message.Message{msg("2", "x")}, nil
+	})
+	for _, want := range []int{1, 0} {
+		produced, err := h(msg("1", "x"))
+		if err != nil || len(produced) != want || runs != 1 {
+			t.Errorf("produced %d messages, want %d; error %v; after %d runs", len(produced), want, err, runs)
+		}
+	}
+}
