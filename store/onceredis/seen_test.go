@@ -101,3 +101,28 @@ func TestRepeatedCompleteDoesNotProlongTheRetention(t *testing.T) {
 		}
 	}
 }
+
+// Keys must not push each other out of this process's memory long before it is full.
+func TestReplaysOfManyKeysArePlainReads(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t)
+	s := open(t, onceredis.Config{DSN: dsn(r)})
+	const keys, scripts = 600, 20 // at most: chance brings five or more of them into one set now and then
+	claims := make([]once.Claim, keys)
+	for i := range claims {
+		claims[i] = newClaim()
+		wins(t, s, claims[i])
+		ok(t, s.Complete(t.Context(), claims[i].Key, claims[i].Owner, result, time.Hour))
+	}
+	r.Command(t, "CONFIG", "RESETSTAT")
+	for range 2 {
+		for _, c := range claims {
+			if rec, err := s.Claim(t.Context(), claimOn(c.Key)); err != nil || !rec.Outcome.Equal(result) {
+				t.Fatalf("got %v, error %v", rec.State, err)
+			}
+		}
+	}
+	if got := asked(t, r); got["evalsha"] > scripts || got["getex"] < 2*keys {
+		t.Errorf("%d replays: the server was told %v, want at most %d scripts", 2*keys, got, scripts)
+	}
+}
