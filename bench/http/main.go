@@ -1,10 +1,11 @@
 // Command http prints the cost of Once over HTTP, as ratios of rates in the same run: the
-// middleware beside the handler without it, and the gateway beside a tuned reverse proxy. Every
-// server is a process of its own; the rounds of all of them are interleaved, so that a machine
-// whose speed drifts does not favour any; and each figure counts only if in the same run 64 simultaneous duplicates
-// of a key gave one execution and one body.
+// middleware beside the handler without it, the gateway beside a tuned reverse proxy, and the
+// middleware over Redis beside Fiber's own one. Every server is a process of its own; the rounds of all of them
+// are interleaved, so that a machine whose speed drifts does not favour any; and each figure of ours counts only
+// if in the same run 64 simultaneous duplicates of a key gave one execution and one body. If a peer does not
+// pass that, its rows say so.
 //
-//	go run ./bench/http [-rounds 5] [-conns 1,64] [-time 1s] [-table library|gateway]
+//	go run ./bench/http [-rounds 5] [-conns 1,64] [-time 1s] [-table library|gateway|redis]
 package main
 
 import (
@@ -28,7 +29,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "measured `rounds`, after one that is not")
 	conns := flag.String("conns", "1,64", "numbers of `connections`, separated by commas")
 	length := flag.Duration("time", time.Second, "length of one measurement")
-	table := flag.String("table", "", "only `library` or gateway; empty: both")
+	table := flag.String("table", "", "only `library`, gateway or redis; empty: all")
 	flag.Parse()
 	for _, t := range tables {
 		if *table != "" && *table != t.name {
@@ -47,20 +48,24 @@ func main() {
 	}
 }
 
-// A table is a set of servers that are compared. The first is the baseline, which knows nothing
-// of keys.
+// A table is a set of servers that are compared. The first is the baseline: one that knows nothing
+// of keys, or a peer, whose replays are a baseline too.
 type table struct {
 	name    string
 	servers []string
+	peer    bool
 	goals   map[string]float64 // by server and kind of request, at 64 connections
 }
 
 var tables = []table{
-	{"library", []string{"bare", "memory", "disk"}, map[string]float64{
+	{"library", []string{"bare", "memory", "disk"}, false, map[string]float64{
 		"memory fresh": 0.80, "memory replay": 0.92, "disk fresh": 0.50, "disk replay": 0.90,
 	}},
-	{"gateway", []string{"proxy", "gateway-memory", "gateway-disk"}, map[string]float64{
+	{"gateway", []string{"proxy", "gateway-memory", "gateway-disk"}, false, map[string]float64{
 		"gateway-memory fresh": 1.0, "gateway-disk fresh": 0.90,
+	}},
+	{"redis", []string{"fiber-redis", "once-redis", "oncefiber-redis"}, true, map[string]float64{
+		"once-redis fresh": 1.4,
 	}},
 }
 
@@ -80,42 +85,46 @@ func measure(t table, rounds, conns int, length time.Duration) error {
 		return err
 	}
 	defer stop()
-	body := requestBody()
-	for _, s := range servers[1:] {
-		var keys []string
-		for i := range 50 {
-			keys = append(keys, fmt.Sprintf("dup-%d-%d", conns, i))
+	var rows []*row
+	for i, s := range servers {
+		failed := ""
+		if i > 0 || t.peer {
+			if err := gate(s, conns); err != nil && i > 0 {
+				return fmt.Errorf("%s: %w", s.name, err)
+			} else if err != nil {
+				failed = " (gate failed)"
+				fmt.Fprintf(os.Stderr, "http: %s: %v\n", s.name, err)
+			}
 		}
-		p := load.Plan{Addr: s.addr, Conns: duplicates, Body: body}
-		if err := load.Duplicates(p, keys); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		for _, kind := range kinds {
+			rows = append(rows, &row{server: s.name + failed, kind: kind})
 		}
 	}
-	var rows []*row
-	for _, s := range servers {
-		for _, kind := range []string{"fresh", "replay"} {
-			rows = append(rows, &row{server: s.name, kind: kind})
-		}
+	if err := printCommands(servers); err != nil {
+		return err
 	}
 	for round := -1; round < rounds; round++ {
-		var baseline float64
+		var baseline [len(kinds)]float64
 		for i, s := range servers {
-			for j, kind := range []string{"fresh", "replay"} {
-				if i == 0 && j == 1 {
+			for j, kind := range kinds {
+				if i == 0 && j == 1 && !t.peer {
 					continue // the baseline replays nothing
 				}
-				p := load.Plan{Addr: s.addr, Conns: conns, Duration: length, Body: body, Key: keys(kind, round)}
+				p := load.Plan{Addr: s.addr, Conns: conns, Duration: length, Body: requestBody(), Key: keys(kind)}
 				before := s.cpu()
 				res, err := load.Run(p)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", s.name, kind, err)
 				}
 				if i == 0 {
-					baseline = res.Rate()
+					baseline[j] = res.Rate()
+					if !t.peer {
+						baseline[1] = res.Rate()
+					}
 				}
 				if r := rows[2*i+j]; round >= 0 {
 					r.rate = append(r.rate, res.Rate())
-					r.ratio = append(r.ratio, res.Rate()/baseline)
+					r.ratio = append(r.ratio, res.Rate()/baseline[j])
 					r.cpu = append(r.cpu, float64((s.cpu()-before).Microseconds())/float64(res.Requests))
 					r.median = append(r.median, res.Quantile(0.5))
 					r.worst1 = append(r.worst1, res.Quantile(0.99))
@@ -127,8 +136,19 @@ func measure(t table, rounds, conns int, length time.Duration) error {
 	return nil
 }
 
+// gate has many send each of some keys at the same moment.
+func gate(s server, conns int) error {
+	var keys []string
+	for i := range 50 {
+		keys = append(keys, fmt.Sprintf("dup-%d-%d", conns, i))
+	}
+	return load.Duplicates(load.Plan{Addr: s.addr, Conns: duplicates, Body: requestBody()}, keys)
+}
+
+var kinds = [...]string{"fresh", "replay"}
+
 // keys returns the keys of a measurement: each its own when fresh, and else one of a thousand.
-func keys(kind string, round int) func(conn, n int) string {
+func keys(kind string) func(conn, n int) string {
 	if kind == "fresh" {
 		return func(conn, n int) string {
 			b := make([]byte, 0, 36)

@@ -21,31 +21,35 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofiber/fiber/v3"
+
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncedisk"
 	"github.com/oncehq/once/oncehttp"
 	"github.com/oncehq/once/oncemem"
 )
 
-// A server is a process that is measured.
+// A server is a process that is measured, and the Redis of its own that it may have.
 type server struct {
 	name, addr string
-	pid        int
+	pids       []int
+	redis      string // address; empty: none
 }
 
-// cpu returns the processor time that the process has taken, from /proc (proc_pid_stat(5),
+// cpu returns the processor time that the processes have taken, from /proc (proc_pid_stat(5),
 // fields 14 and 15, in ticks of 10 ms).
 func (s server) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := bytes.Cut(text, []byte(") "))
-	fields := strings.Fields(string(rest))
 	var ticks int
-	for _, f := range fields[11:13] {
-		n, _ := strconv.Atoi(f)
-		ticks += n
+	for _, pid := range s.pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0
+		}
+		_, rest, _ := bytes.Cut(text, []byte(") "))
+		for _, f := range strings.Fields(string(rest))[11:13] {
+			n, _ := strconv.Atoi(f)
+			ticks += n
+		}
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
@@ -82,6 +86,8 @@ func start(names []string) (servers []server, stop func(), err error) {
 			}
 		case strings.HasPrefix(name, "gateway-"):
 			s, err = startGateway(&stops, dir, strings.TrimPrefix(name, "gateway-"), upstream.addr)
+		case strings.HasSuffix(name, "-redis"):
+			s, err = startWithRedis(&stops, self, name)
 		default:
 			s, err = startProcess(&stops, self, "serve", name, filepath.Join(dir, name))
 		}
@@ -111,7 +117,7 @@ func startProcess(stops *[]func(), name string, args ...string) (server, error) 
 	if err != nil {
 		return server{}, fmt.Errorf("did not start: %w", err)
 	}
-	return server{addr: strings.TrimSpace(line), pid: cmd.Process.Pid}, nil
+	return server{addr: strings.TrimSpace(line), pids: []int{cmd.Process.Pid}}, nil
 }
 
 // startGateway builds the real binary and starts it in front of the upstream.
@@ -147,7 +153,7 @@ func startGateway(stops *[]func(), dir, store, upstream string) (server, error) 
 	for range 200 {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
-			return server{addr: addr, pid: cmd.Process.Pid}, nil
+			return server{addr: addr, pids: []int{cmd.Process.Pid}}, nil
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
@@ -157,7 +163,7 @@ func startGateway(stops *[]func(), dir, store, upstream string) (server, error) 
 
 // serve is one of the measured processes.
 func serve(kind string, args []string) {
-	h, err := handler(kind, args)
+	service, err := service(kind, args)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -166,7 +172,19 @@ func serve(kind string, args []string) {
 		log.Fatal(err)
 	}
 	fmt.Println(l.Addr())
-	log.Fatal(http.Serve(l, h))
+	log.Fatal(service(l))
+}
+
+// service returns what answers those who connect to a listener.
+func service(kind string, args []string) (func(net.Listener) error, error) {
+	if strings.HasPrefix(kind, "fiber") || strings.HasPrefix(kind, "oncefiber") {
+		app, err := fiberApp(kind, args[0])
+		return func(l net.Listener) error {
+			return app.Listener(l, fiber.ListenConfig{DisableStartupMessage: true})
+		}, err
+	}
+	h, err := handler(kind, args)
+	return func(l net.Listener) error { return http.Serve(l, h) }, err
 }
 
 func handler(kind string, args []string) (http.Handler, error) {
@@ -181,6 +199,12 @@ func handler(kind string, args []string) (http.Handler, error) {
 			return nil, err
 		}
 		return guarded(s)
+	case "once-redis":
+		s, err := openRedis(args[0])
+		if err != nil {
+			return nil, err
+		}
+		return guarded(s)
 	case "proxy":
 		return proxy(args[0]), nil
 	}
@@ -190,31 +214,44 @@ func handler(kind string, args []string) (http.Handler, error) {
 // answer is the handler that is guarded: it reads 500 bytes of JSON and answers with 1 KiB that is
 // different every time.
 func answer() http.Handler {
-	var runs atomic.Int64
-	filler := strings.Repeat("y", 1024-40)
+	var next answers
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		b := make([]byte, 0, 1024)
-		b = fmt.Appendf(b, `{"run":"%016d","filler":"`, runs.Add(1))
-		b = append(b, filler...)
-		w.Write(append(b, `"}`...))
+		w.Write(next.body())
 	})
 }
 
+// answers are bodies of 1 KiB, each with a number of its own.
+type answers struct{ made atomic.Int64 }
+
+func (a *answers) body() []byte {
+	b := make([]byte, 0, 1024)
+	b = fmt.Appendf(b, `{"run":"%016d","filler":"`, a.made.Add(1))
+	b = append(b, filler...)
+	return append(b, `"}`...)
+}
+
+var filler = strings.Repeat("y", 1024-40)
+
 func guarded(s once.Store) (http.Handler, error) {
-	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Wait: 10 * time.Second})
+	cfg, err := guardedBy(s)
 	if err != nil {
 		return nil, err
 	}
-	m, err := oncehttp.New(oncehttp.Config{Guard: g, DangerouslyShareKeys: true})
+	m, err := oncehttp.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return m.Wrap(answer()), nil
+}
+
+func guardedBy(s once.Store) (oncehttp.Config, error) {
+	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Wait: 10 * time.Second})
+	return oncehttp.Config{Guard: g, DangerouslyShareKeys: true}, err
 }
 
 // proxy is httputil.ReverseProxy as fast as its knobs make it: the default Transport keeps two
