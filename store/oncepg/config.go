@@ -33,6 +33,11 @@ type Config struct {
 
 	// Pool is used in place of connections of the store's own. It stays the caller's: Close
 	// leaves it open. Defaults to a pool for DSN.
+	//
+	// A pool that pgxpool makes has four connections, or as many as there are processors if that
+	// is more, unless MaxConns or pool_max_conns says otherwise. That is as many operations as a
+	// transactional store runs at once, less one for each step within them: see
+	// [DefaultMaxConns] for what the store would have taken.
 	Pool *pgxpool.Pool
 
 	// Schema is the database schema that holds the tables. Defaults to [DefaultSchema].

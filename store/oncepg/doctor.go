@@ -34,7 +34,7 @@ func Examine(ctx context.Context, cfg Config) (once.Guarantees, []string, error)
 func examine(ctx context.Context, pool *pgxpool.Pool, cfg Config) (once.Guarantees, []string, error) {
 	found, err := inspect(ctx, pool)
 	if err != nil {
-		return once.Guarantees{}, nil, err
+		return once.Guarantees{}, nil, explain(err)
 	}
 	var findings []string
 	report := func(text string) { findings = append(findings, text) }

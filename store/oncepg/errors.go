@@ -23,6 +23,10 @@ const (
 	duplicatePrepared     = "42P05"
 	undefinedTable        = "42P01"
 	insufficientPrivilege = "42501"
+	invalidAuthorization  = "28000"
+	invalidPassword       = "28P01"
+	noSuchDatabase        = "3D000"
+	tooManyConnections    = "53300"
 	diskFull              = "53100"
 	lockNotAvailable      = "55P03"
 )
@@ -61,6 +65,9 @@ func isYielding(err error) bool {
 
 // explain adds to a server's error what it means here, and the way out.
 func explain(err error) error {
+	if cut := noConnection(err); cut != nil {
+		return cut
+	}
 	switch sqlState(err) {
 	case diskFull:
 		return errors.Join(once.ErrFull, fmt.Errorf("oncepg: the server's disk is full: %w", err))

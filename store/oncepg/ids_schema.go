@@ -69,7 +69,7 @@ func MigrateIDs(ctx context.Context, cfg Config, ids IDsConfig) error {
 		return err
 	}
 	defer done()
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if err := migrate(ctx, tx, cfg.Schema); err != nil {
 			return fmt.Errorf("oncepg: schema %q could not be brought to version %d: %w", cfg.Schema, schemaVersion, err)
 		}
@@ -82,6 +82,7 @@ func MigrateIDs(ctx context.Context, cfg Config, ids IDsConfig) error {
 		}
 		return nil
 	})
+	return explain(err)
 }
 
 var errNoIDs = errors.New("oncepg: the tables for ids are not in this database; call oncepg.MigrateIDs")

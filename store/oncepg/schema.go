@@ -73,6 +73,9 @@ func Migrate(ctx context.Context, cfg Config) error {
 	}
 	defer done()
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return migrate(ctx, tx, cfg.Schema) })
+	if cut := noConnection(err); cut != nil {
+		return cut
+	}
 	if err != nil {
 		return fmt.Errorf("oncepg: schema %q could not be brought to version %d: %w",
 			cfg.Schema, schemaVersion, err)

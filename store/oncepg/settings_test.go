@@ -3,9 +3,14 @@ package oncepg_test
 import (
 	"context"
 	"errors"
+	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/servers"
@@ -25,6 +30,51 @@ func TestConfigTellsAllItsProblems(t *testing.T) {
 	_, err = oncepg.Open(t.Context(), oncepg.Config{DSN: "postgres://me:secret@host:port/db"})
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error without the password", err)
+	}
+}
+
+// It says first what is wrong, once, and nothing that is nobody's business.
+func TestDatabaseThatIsNotReachedIsNamed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := l.Addr().String()
+	l.Close() // nobody listens there now
+	running := config(t).DSN
+	elsewhere, err := url.Parse(running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.Path = "/nowhere"
+	for dsn, want := range map[string][]string{
+		"postgres://me:secret@" + down + "/db":                      {"cannot connect to " + down + ": dial tcp", "is the server running there?"},
+		"postgres://me:secret@" + down + "/db?sslmode=disable":      {"cannot connect to " + down + ": dial tcp", "is the server running there?"},
+		"postgres://me:secret@" + down + "," + down + "/db":         {"cannot connect to " + down + ": dial tcp", "is the server running there?"},
+		"postgres://me:secret@/db?host=" + t.TempDir() + "&port=54": {"cannot connect to ", "is the server running there?"},
+		elsewhere.String(): {"cannot connect to ", "make the database"},
+	} {
+		cfg := oncepg.Config{DSN: dsn}
+		_, opening := oncepg.Open(t.Context(), cfg)
+		_, _, examining := oncepg.Examine(t.Context(), cfg)
+		for verb, err := range map[string]error{
+			"open": opening, "migrate": oncepg.Migrate(t.Context(), cfg), "examine": examining,
+			"migrate ids": oncepg.MigrateIDs(t.Context(), cfg, oncepg.IDsConfig{Window: time.Hour}),
+		} {
+			if _, ok := errors.AsType[*pgconn.ConnectError](err); !ok {
+				t.Fatalf("%s: error %v is not that of pgx", verb, err)
+			}
+			text := err.Error()
+			for _, w := range want {
+				if strings.Count(text, w) != 1 {
+					t.Errorf("%s: error is %q, want once %q", verb, text, w)
+				}
+			}
+			if !strings.HasPrefix(text, "oncepg: cannot connect to ") || strings.Contains(text, "secret") || strings.Contains(text, "\n") {
+				t.Errorf("%s: error is %q", verb, text)
+			}
+		}
 	}
 }
 

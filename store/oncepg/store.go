@@ -46,7 +46,9 @@ var (
 
 // Open returns a store over a database in which [Migrate] has made the tables, or an error that
 // says what stands in the way: the tables are not there, the server takes no writes, is too old, or would
-// forget what it acknowledged. Close must be called when the store is no longer used.
+// forget what it acknowledged. There is a [*net.OpError] or a [*pgconn.ConnectError] in it if the
+// server was not reached or let nobody in, and it may help to try again. Close must be called
+// when the store is no longer used.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	return open(ctx, cfg, timeouts{cfg.LockWait, cfg.Idle, true}, func(*pgxpool.Config) {})
@@ -89,6 +91,9 @@ func (cfg Config) connect(ctx context.Context, adapt func(*pgxpool.Config)) (*pg
 // start looks at the server, and begins what runs in the background.
 func (s *Store) start(ctx context.Context) error {
 	found, err := inspect(ctx, s.pool)
+	if cut := noConnection(err); cut != nil {
+		return cut
+	}
 	if err != nil {
 		return fmt.Errorf("oncepg: the server could not be asked for its settings: %w", err)
 	}
