@@ -10,7 +10,7 @@ test: servers ## install the servers that the tests need, and run every test (RA
 	go test $(if $(RACE),-race) -timeout 12m work
 
 # What the tests start for themselves, on free ports and in temporary folders.
-SERVERS := redis-server=redis-server postgres=postgresql pgbouncer=pgbouncer mariadbd=mariadb-server python3=python3
+SERVERS := redis-server=redis-server postgres=postgresql pgbouncer=pgbouncer mariadbd=mariadb-server rabbitmq-server=rabbitmq-server python3=python3
 
 servers: ## install the servers that the tests need (Debian packages, as root)
 	@export PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)"; missing=; \

@@ -7,6 +7,7 @@
 //	s := servers.RedisSentinel(t)              // a master, two replicas, three sentinels
 //	d := servers.Postgres(t)                   // one server, with Standby for a second
 //	m := servers.MariaDB(t)
+//	q, err := servers.StartRabbitMQ()          // some seconds: for the tests of a package to share
 //	p := servers.NewProxy(t, r.Addr)           // in front of it: loses replies, cuts connections
 //
 // Every server is a [Process], which can be killed, paused, resumed and started again. Each call
