@@ -15,14 +15,18 @@ import (
 
 // Numbers of MySQL's and MariaDB's errors.
 const (
-	mysqlDuplicate       = 1062
-	mysqlTableFull       = 1114
-	mysqlLockWaitTimeout = 1205
-	mysqlDeadlock        = 1213
-	mysqlReadOnly        = 1290
-	mysqlDiskFull        = 1021
-	mysqlNoSuchTable     = 1146
-	mysqlPacketTooLarge  = 1153
+	mysqlTooManyConnections = 1040
+	mysqlDatabaseDenied     = 1044
+	mysqlAccessDenied       = 1045
+	mysqlNoSuchDatabase     = 1049
+	mysqlDuplicate          = 1062
+	mysqlTableFull          = 1114
+	mysqlLockWaitTimeout    = 1205
+	mysqlDeadlock           = 1213
+	mysqlReadOnly           = 1290
+	mysqlDiskFull           = 1021
+	mysqlNoSuchTable        = 1146
+	mysqlPacketTooLarge     = 1153
 )
 
 // errBadConn makes database/sql forget a connection.

@@ -238,7 +238,7 @@ func (e *mysqlEngine) sweep(ctx context.Context, st *statements, limit int) (int
 func (e *mysqlEngine) alone(ctx context.Context, f func(*sql.Conn) error) error {
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
-		return err
+		return e.connecting(err)
 	}
 	defer conn.Close()
 	var got int

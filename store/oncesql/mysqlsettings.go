@@ -18,9 +18,9 @@ const (
 )
 
 func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
-	version, err := e.variable(ctx, "version")
+	version, err := e.variable(ctx, "version") // the first that is asked of the server
 	if err != nil {
-		return settings{}, err
+		return settings{}, e.connecting(err)
 	}
 	product, oldest := "MySQL", oldestMySQL
 	if strings.Contains(version, "MariaDB") {

@@ -49,7 +49,11 @@ func Migrate(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer engine.close()
-	if err := engine.alone(ctx, func(c *sql.Conn) error { return migrate(ctx, c, engine.scheme()) }); err != nil {
+	err = engine.alone(ctx, func(c *sql.Conn) error { return migrate(ctx, c, engine.scheme()) })
+	if noConnection(err) {
+		return err
+	}
+	if err != nil {
 		return fmt.Errorf("oncesql: the schema could not be brought to version %d: %w", schemaVersion, err)
 	}
 	return nil

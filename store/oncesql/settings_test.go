@@ -3,6 +3,7 @@ package oncesql_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,32 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 	}
 }
 
+// It says first what is wrong, once, and nothing that is nobody's business.
+func TestServerThatIsNotReachedIsNamed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err)
+	down := l.Addr().String()
+	l.Close() // nobody listens there now
+	for dsn, where := range map[string]string{
+		"mysql://me:secret@" + down + "/db":          down,
+		"mysql://me:secret@h/db?socket=/nowhere/sql": "/nowhere/sql",
+	} {
+		cfg := oncesql.Config{DSN: dsn}
+		_, opening := oncesql.Open(t.Context(), cfg)
+		_, _, examining := oncesql.Examine(t.Context(), cfg)
+		for _, err := range []error{opening, oncesql.Migrate(t.Context(), cfg), examining} {
+			says(t, err, "is the server running there?")
+			if _, ok := errors.AsType[*net.OpError](err); !ok {
+				t.Errorf("error %#v is not that of the network", err)
+			}
+			if !strings.HasPrefix(err.Error(), "oncesql: cannot connect to "+where+": dial ") || strings.Contains(err.Error(), "secret") {
+				t.Errorf("error is %q", err)
+			}
+		}
+	}
+}
+
 func TestServerThatTakesNoWritesIsRefused(t *testing.T) {
 	t.Parallel()
 	server := servers.MariaDB(t)
@@ -109,9 +136,13 @@ func TestServerThatTakesNoWritesIsRefused(t *testing.T) {
 	s := open(t, cfg) // with a password of odd characters
 	wrong := cfg
 	wrong.DSN = strings.Replace(root.DSN, "root@", "app:hunter2@", 1)
-	if _, err := oncesql.Open(t.Context(), wrong); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a wrong password: got %v, want an error that does not quote it", err)
+	_, err = oncesql.Open(t.Context(), wrong)
+	says(t, err, "oncesql: cannot connect to ", "; user or password in the DSN is wrong")
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a wrong password is quoted: %v", err)
 	}
+	wrong.DSN = root.DSN + "_nowhere"
+	says(t, oncesql.Migrate(t.Context(), wrong), "oncesql: cannot connect to ", "; make the database")
 	_, err = b.db.Exec("SET GLOBAL read_only = ON")
 	ok(t, err)
 	_, err = oncesql.Open(t.Context(), cfg)

@@ -82,7 +82,8 @@ type engine interface {
 }
 
 // Open returns a store over a database in which [Migrate] has made the tables, or an error that
-// says what stands in the way. Close must be called when the store is no longer used.
+// says what stands in the way. There is a [*net.OpError] in it if the server was not reached, and
+// it may help to try again. Close must be called when the store is no longer used.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -103,6 +104,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // start looks at the database, and begins what runs in the background.
 func (s *Store) start(ctx context.Context) error {
 	found, err := s.engine.inspect(ctx)
+	if noConnection(err) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("oncesql: the database could not be asked for its settings: %w", err)
 	}
