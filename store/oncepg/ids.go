@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncehq/once"
 )
@@ -84,6 +86,10 @@ var _ once.IDStore = (*IDs)(nil)
 
 // IDs returns the ids in the tables that [MigrateIDs] has made in the store's schema, with the same
 // Window and Buckets.
+//
+// Beside what the store needs, a role that did not make them needs SELECT on id_layout; SELECT and
+// UPDATE on id_buckets; SELECT, INSERT, UPDATE and DELETE on id_claims; and SELECT, INSERT, DELETE
+// and TRUNCATE on each of the tables ids_0, ids_1 and so on.
 func (s *Store) IDs(ctx context.Context, cfg IDsConfig) (*IDs, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -109,8 +115,48 @@ func (s *Store) IDs(ctx context.Context, cfg IDsConfig) (*IDs, error) {
 func (ids *IDs) turn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ids.s.cfg.Timeout)
 	defer cancel()
-	_, err := ids.s.pool.Exec(ctx, ids.sql.turn)
+	err := ids.transact(ctx, func(db executor) error {
+		_, err := db.Exec(ctx, ids.sql.turn)
+		return err
+	})
+	if sqlState(err) == lockNotAvailable {
+		return fmt.Errorf("oncepg: ids: a transaction is open for longer than a bucket is, so that its table "+
+			"cannot be used again; end it, or make buckets longer: %w", err)
+	}
 	return explain(err)
+}
+
+// An executor runs a statement, in a transaction or in one of its own.
+type executor interface {
+	queryer
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// transact runs a statement so that a role's or a database's settings do not weaken it.
+func (ids *IDs) transact(ctx context.Context, call func(executor) error) error {
+	before, after := ids.s.found.transaction()
+	if len(before) == 0 {
+		return call(ids.s.pool)
+	}
+	return ids.s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		err := runAll(ctx, c, before)
+		if err == nil {
+			err = call(c)
+		}
+		if err == nil {
+			err = runAll(ctx, c, after)
+		}
+		return err // the pool closes a connection that comes back within a transaction
+	})
+}
+
+func runAll(ctx context.Context, db executor, statements []string) error {
+	for _, sql := range statements {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uuids returns the ids of the names as the tables have them.
@@ -140,8 +186,8 @@ func (ids *IDs) ClaimIDs(ctx context.Context, scope string, o once.Owner, names 
 		return nil, err
 	}
 	var found []int16
-	err = ids.try(ctx, func(ctx context.Context) error {
-		return ids.s.pool.QueryRow(ctx, ids.sql.claim, list, ownerUUID(o), interval(ids.cfg.Lease)).Scan(&found)
+	err = ids.try(ctx, func(ctx context.Context, db executor) error {
+		return db.QueryRow(ctx, ids.sql.claim, list, ownerUUID(o), interval(ids.cfg.Lease)).Scan(&found)
 	})
 	if err != nil {
 		return nil, err
@@ -162,8 +208,8 @@ func (ids *IDs) CompleteIDs(ctx context.Context, scope string, _ once.Owner, nam
 	if err != nil {
 		return err
 	}
-	return ids.try(ctx, func(ctx context.Context) error {
-		_, err := ids.s.pool.Exec(ctx, ids.sql.complete, list)
+	return ids.try(ctx, func(ctx context.Context, db executor) error {
+		_, err := db.Exec(ctx, ids.sql.complete, list)
 		return err
 	})
 }
@@ -174,14 +220,14 @@ func (ids *IDs) ReleaseIDs(ctx context.Context, scope string, o once.Owner, name
 	if err != nil {
 		return err
 	}
-	return ids.try(ctx, func(ctx context.Context) error {
-		_, err := ids.s.pool.Exec(ctx, ids.sql.release, list, ownerUUID(o))
+	return ids.try(ctx, func(ctx context.Context, db executor) error {
+		_, err := db.Exec(ctx, ids.sql.release, list, ownerUUID(o))
 		return err
 	})
 }
 
 // try makes a call, and again if it lost a deadlock, or came before the table was prepared.
-func (ids *IDs) try(ctx context.Context, call func(context.Context) error) error {
+func (ids *IDs) try(ctx context.Context, call func(context.Context, executor) error) error {
 	const tries = 5
 	for n := 1; ; n++ {
 		if ids.s.batcher.isClosed() {
@@ -191,13 +237,13 @@ func (ids *IDs) try(ctx context.Context, call func(context.Context) error) error
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, ids.s.cfg.Timeout)
-		err := call(limited)
+		err := ids.transact(limited, func(db executor) error { return call(limited, db) })
 		cancel()
 		switch {
 		case err == nil || n == tries:
 			return explain(err)
 		case sqlState(err) == notPrepared:
-			if err := ids.turn(ctx); err != nil {
+			if err := ids.turn(ctx); err != nil && !isYielding(err) {
 				return err
 			}
 		case !isYielding(err):
@@ -211,7 +257,8 @@ func (ids *IDs) try(ctx context.Context, call func(context.Context) error) error
 // those are to be written in the same transaction, which makes that exactly once, without any claim. An
 // id that another transaction is completing is waited for: if that commits, it is not new.
 //
-// The window counts from this call. With an isolation above read committed the caller must be
+// The window counts from this call. The transaction must end within a bucket's time: it keeps the
+// tables from being used again, and without one ids can be claimed, but not completed. With an isolation above read committed the caller must be
 // ready to repeat the transaction, as always. [once.ErrRolledBack] asks for the same.
 func (ids *IDs) CompleteTx(ctx context.Context, tx pgx.Tx, scope string, names []string) (fresh []bool, err error) {
 	list, err := uuids(scope, names)

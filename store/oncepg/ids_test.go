@@ -1,6 +1,7 @@
 package oncepg_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -144,7 +145,7 @@ func TestIDsInTheCallersTransaction(t *testing.T) {
 	s := openIDs(t, cfg, window)
 	pool, err := pgxpool.New(t.Context(), cfg.DSN)
 	ok(t, err)
-	defer pool.Close()
+	t.Cleanup(pool.Close)
 	complete := func(tx pgx.Tx, names ...string) string {
 		t.Helper()
 		fresh, err := s.CompleteTx(t.Context(), tx, "s", names)
@@ -155,6 +156,7 @@ func TestIDsInTheCallersTransaction(t *testing.T) {
 		t.Helper()
 		tx, err := pool.Begin(t.Context())
 		ok(t, err)
+		t.Cleanup(func() { tx.Rollback(context.Background()) }) // or the pool would not close
 		return tx
 	}
 	tx := begin()
@@ -253,4 +255,34 @@ func TestIDsAreCompact(t *testing.T) {
 	if size/n > 150 {
 		t.Errorf("an id takes %d bytes", size/n)
 	}
+}
+
+// A role needs no more than the documentation says.
+func TestIDsNeedTheseRights(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	day := oncepg.IDsConfig{Window: 24 * time.Hour}
+	migratedIDs(t, cfg, day)
+	pool, role := newBusiness(t, cfg.DSN).pool, "role_"+once.NewOwner().String()
+	grants := fmt.Sprintf(`CREATE ROLE %[2]s LOGIN; GRANT USAGE ON SCHEMA %[1]s TO %[2]s;
+		GRANT SELECT ON ALL TABLES IN SCHEMA %[1]s TO %[2]s; GRANT UPDATE ON %[1]s.id_buckets TO %[2]s;
+		GRANT INSERT, UPDATE, DELETE ON %[1]s.id_claims TO %[2]s;`, cfg.Schema, role)
+	for n := range 10 {
+		grants += fmt.Sprintf("GRANT INSERT, DELETE, TRUNCATE ON %s.ids_%d TO %s;", cfg.Schema, n, role)
+	}
+	_, err := pool.Exec(t.Context(), grants, pgx.QueryExecModeSimpleProtocol)
+	ok(t, err)
+	t.Cleanup(func() {
+		pool.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role, pgx.QueryExecModeSimpleProtocol)
+	})
+	// As if all of the tables were in use for buckets that are over.
+	_, err = pool.Exec(t.Context(), "UPDATE "+cfg.Schema+".id_buckets SET bucket = 1")
+	ok(t, err)
+	cfg.DSN += "&role=" + role
+	s := openIDs(t, cfg, day)
+	o := once.NewOwner()
+	_, err = s.ClaimIDs(t.Context(), "s", o, []string{"a", "b"})
+	ok(t, err)
+	ok(t, s.CompleteIDs(t.Context(), "s", o, []string{"a"}))
+	ok(t, s.ReleaseIDs(t.Context(), "s", o, []string{"b"}))
 }

@@ -24,8 +24,10 @@ CREATE FUNCTION once.id_bucket() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Which of the ids are done: in the tables of the window, all of which are asked, since a copy may
--- come in another bucket than its original. One of them may be left out.
-CREATE FUNCTION once.done_ids(asked uuid[], but integer) RETURNS uuid[] LANGUAGE plpgsql VOLATILE AS $$
+-- come in another bucket than its original. One of them may be left out. The plan may be older than
+-- what is in the tables, and must not be one for small ones; what it seems to cost then says nothing.
+CREATE FUNCTION once.done_ids(asked uuid[], but integer) RETURNS uuid[] LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	live boolean[];
 	done uuid[];
@@ -77,15 +79,35 @@ BEGIN
 	);
 END $$;
 
+-- Waits for those who are completing the same ids in the table of an older bucket, which the index
+-- of the present one's does not tell of: by adding the ids there, for a moment.
+CREATE FUNCTION once.await_ids(asked uuid[], older integer) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	mine uuid[];
+BEGIN
+	CASE older
+		WHEN #n THEN WITH w AS (INSERT INTO once.ids_#n SELECT unnest(asked) ON CONFLICT DO NOTHING RETURNING id) SELECT array_agg(id) INTO mine FROM w; DELETE FROM once.ids_#n WHERE id = ANY (mine);
+	END CASE;
+END $$;
+
 -- Makes ids done. Returns for each if it was new.
 CREATE FUNCTION once.complete_ids(asked uuid[]) RETURNS boolean[] LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-	present bigint := once.id_bucket();
-	here integer := present % #tables;
+	class CONSTANT integer := (SELECT tableoid FROM once.id_buckets LIMIT 1)::bigint::bit(32)::integer;
+	present bigint;
+	here integer;
 	sorted uuid[];
 	added uuid[];
 	older uuid[];
 BEGIN
+	-- Until this transaction ends those in later buckets can see that one is open in this. From when
+	-- the lock is held nobody can have looked in vain, unless it is another bucket by now.
+	LOOP
+		present := once.id_bucket();
+		here := present % #tables;
+		PERFORM pg_advisory_xact_lock_shared(class, here);
+		EXIT WHEN once.id_bucket() = present;
+	END LOOP;
 	-- The lock keeps the table from being used for another bucket before this transaction ends.
 	PERFORM 1 FROM once.id_buckets WHERE slot = here AND bucket = present FOR SHARE;
 	IF NOT FOUND THEN
@@ -96,6 +118,14 @@ BEGIN
 		WHEN #n THEN WITH w AS (INSERT INTO once.ids_#n SELECT unnest(sorted) ON CONFLICT DO NOTHING RETURNING id) SELECT array_agg(id) INTO added FROM w;
 	END CASE;
 	DELETE FROM once.id_claims WHERE id = ANY (asked);
+	-- Exclusive locks are those of others who are looking. That of our own is held for no longer than
+	-- it takes to evaluate an expression, in which nothing can interrupt us.
+	PERFORM once.await_ids(added, slot) FROM once.id_buckets
+	WHERE added IS NOT NULL AND slot <> here AND bucket >= present - #buckets
+		AND NOT (pg_try_advisory_lock(class, slot) AND pg_advisory_unlock(class, slot))
+		AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND mode = 'ShareLock'
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND classid::bigint = class::bit(32)::bigint AND objid::bigint = slot AND pid <> pg_backend_pid());
 	-- What was just added is in this bucket's table; those in another one are not new.
 	older := once.done_ids(coalesce(added, '{}'), here);
 	RETURN (
@@ -109,8 +139,11 @@ BEGIN
 	);
 END $$;
 
--- Prepares the tables of this bucket and of the next, which are those of buckets that are over.
-CREATE FUNCTION once.turn_ids() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+-- Prepares the tables of this bucket and of the next, which are those of buckets that are over. A
+-- transaction that has asked a table keeps it from being truncated until it ends; those who ask
+-- meanwhile wait behind us, so that we must not wait for long.
+CREATE FUNCTION once.turn_ids() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
 DECLARE
 	present bigint := once.id_bucket();
 BEGIN
