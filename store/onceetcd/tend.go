@@ -102,7 +102,23 @@ func (p *leases) abandon(c *class) {
 func (p *leases) close(ctx context.Context) {
 	p.mu.Lock()
 	p.closed = true
+	var flights []*flight
+	for _, c := range p.classes {
+		if c.flight != nil {
+			flights = append(flights, c.flight)
+		}
+	}
+	p.mu.Unlock()
+	for _, f := range flights { // of what is cut short one would not know which lease it was
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+		}
+	}
+	p.stop()
+	p.running.Wait()
 	var unused []clientv3.LeaseID
+	p.mu.Lock()
 	for _, c := range p.classes {
 		for _, l := range []*lease{c.current, c.next} {
 			if l != nil && l.uses == 0 {
@@ -111,8 +127,6 @@ func (p *leases) close(ctx context.Context) {
 		}
 	}
 	p.mu.Unlock()
-	p.stop()
-	p.running.Wait()
 	for _, id := range unused {
 		if p.etcd.revoke(ctx, id) != nil {
 			return
