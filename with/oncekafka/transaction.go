@@ -2,6 +2,7 @@ package oncekafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,9 @@ import (
 // that are recorded of them are sent in the next transaction, without the handler being run. So neither
 // alone would do: the transaction knows nothing of the database, and the store nothing of the
 // topics.
+//
+// If a handler of many, or one of several at once, fails with a record and succeeds with one behind it, the
+// transaction is aborted too, and the second one's outputs are sent when the first is dealt with.
 //
 // A copy that the producer sent is another record: its outputs are sent again, with the same ids.
 //
@@ -155,14 +159,15 @@ func (t *transactor) handle(ctx context.Context, r *round, batch map[place][]*it
 	h := handling{cfg: t.cfg, consumer: t.cfg.Consumer, cl: r.cl, stop: r.stop, failed: &r.failed}
 	var mu sync.Mutex
 	var handled sync.WaitGroup
-	all, longest := true, soon
+	all, longest := true, time.Duration(0)
 	for at, items := range batch {
 		handled.Go(func() {
 			a := h.handle(ctx, items)
-			for _, it := range items {
-				if it.kind == oncemsg.Unacknowledged || it.kind == oncemsg.Unpublished {
-					r.failed.Store(true)
-				}
+			if isUnsent(items) {
+				r.failed.Store(true)
+				a.after = max(a.after, soon)
+			} else if hasGap(items) {
+				r.failed.Store(true)
 			}
 			t.dealt(at, a)
 			mu.Lock()
@@ -172,6 +177,20 @@ func (t *transactor) handle(ctx context.Context, r *round, batch map[place][]*it
 	}
 	handled.Wait()
 	return all, longest
+}
+
+// isUnsent reports whether something was not sent that should have been, or nobody knows.
+func isUnsent(items []*item) bool {
+	return slices.ContainsFunc(items, func(it *item) bool {
+		return it.kind == oncemsg.Unacknowledged || it.kind == oncemsg.Unpublished
+	})
+}
+
+// hasGap reports whether a record is dealt with behind one that is not. The offset cannot pass that,
+// so what was sent for the record behind would be sent again.
+func hasGap(items []*item) bool {
+	waits := slices.IndexFunc(items, func(it *item) bool { return !it.dealt })
+	return waits >= 0 && slices.ContainsFunc(items[waits:], func(it *item) bool { return it.dealt })
 }
 
 func (t *transactor) setRound(r *round) {
