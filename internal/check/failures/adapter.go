@@ -22,7 +22,7 @@ type adapter struct {
 	timeless bool
 }
 
-var adapters = []adapter{kafka, jetStream, redisStream, watermillRedis, cloudEvents, loop}
+var adapters = []adapter{kafka, jetStream, amqp, redisStream, watermillRedis, cloudEvents, loop}
 
 func adapterNamed(name string) (adapter, bool) {
 	i := slices.IndexFunc(adapters, func(a adapter) bool { return a.name == name })

@@ -12,11 +12,13 @@ require (
 	github.com/oncehq/once v0.0.0
 	github.com/oncehq/once/internal/servers v0.0.0
 	github.com/oncehq/once/store/oncepg v0.0.0
+	github.com/oncehq/once/with/onceamqp v0.0.0
 	github.com/oncehq/once/with/oncecloudevents v0.0.0
 	github.com/oncehq/once/with/oncejetstream v0.0.0
 	github.com/oncehq/once/with/oncekafka v0.0.0
 	github.com/oncehq/once/with/onceredisstream v0.0.0
 	github.com/oncehq/once/with/oncewatermill v0.0.0
+	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/redis/go-redis/v9 v9.12.1
 	github.com/redis/rueidis v1.0.79
 	github.com/twmb/franz-go v1.22.3

@@ -26,11 +26,17 @@ type lab struct {
 	redis       *servers.RedisServer
 	redisClient rueidis.Client
 	nats        *server.Server
+	rabbit      func() (*rabbit, error) // waits until it is ready, which takes longest
 }
 
 func openLab(t testing.TB, lease time.Duration) *lab {
 	t.Helper()
-	l := &lab{lease: lease, window: 2 * lease}
+	l := &lab{lease: lease, window: 2 * lease, rabbit: startRabbit()}
+	t.Cleanup(func() {
+		if r, err := l.rabbit(); err == nil {
+			r.Close()
+		}
+	})
 	// Nothing is lost by this, since it is the consumers that are killed.
 	l.dsn = servers.Postgres(t, "fsync = off", "max_connections = 400").DSN
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
