@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/oncehq/once"
@@ -57,10 +58,12 @@ func (g *gate) batch(handle oncemsg.BatchHandler) oncemsg.BatchHandler {
 		if n == 0 {
 			return errs
 		}
-		got := handle(ctx, items[:n])
-		if len(got) != 0 && len(got) != n {
-			err := fmt.Errorf("oncekafka: batch handler returned %d errors for %d records; "+
+		got, err := call(ctx, items[:n], handle)
+		if err == nil && len(got) != 0 && len(got) != n {
+			err = fmt.Errorf("oncekafka: batch handler returned %d errors for %d records; "+
 				"return one for each, or nil", len(got), n)
+		}
+		if err != nil {
 			for i := range n {
 				errs[i] = err
 			}
@@ -69,6 +72,16 @@ func (g *gate) batch(handle oncemsg.BatchHandler) oncemsg.BatchHandler {
 		copy(errs, got)
 		return errs
 	}
+}
+
+// call calls the handler. A panic says nothing of the records that were held back from it.
+func call(ctx context.Context, items []oncemsg.Item, handle oncemsg.BatchHandler) (errs []error, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &oncemsg.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return handle(ctx, items), nil
 }
 
 // pass reports whether m may be handled now.
