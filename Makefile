@@ -2,9 +2,12 @@
 SHELL := /bin/bash
 RACE  ?=
 
-.PHONY: help test servers check bench fmt
+.PHONY: help build test servers check bench fmt
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+build: ## the program once, as small as it gets, in bin/
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w" -o bin/once ./cmd/once
 
 test: servers ## install the servers that the tests need, and run every test (RACE=1: with the race detector)
 	go test $(if $(RACE),-race) -timeout 12m work

@@ -12,16 +12,20 @@ import (
 	"github.com/oncehq/once/cmd/once/internal/demo"
 )
 
+const demoHelp = `Usage: once demo [flags]
+
+Demo runs a payments service whose customers retry while the network fails and processes are
+killed, without Once and with it, and counts the charges. The exit status is 1 if with Once
+anything was charged twice.
+
+Flags:
+`
+
 // runDemo tells the story.
 func runDemo(ctx context.Context, std stdio, args []string) error {
 	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Usage = func() {
-		fmt.Fprint(std.out, "Usage: once demo [flags]\n\nDemo runs a payments service whose customers retry while the network fails and processes are\n"+
-			"killed, without Once and with it, and counts the charges. The exit status is 1 if with Once\nanything was charged twice.\n\nFlags:\n")
-		fs.SetOutput(std.out)
-		fs.PrintDefaults()
-	}
+	fs.Usage = func() {} // also called after a mistake
 	var o demo.Options
 	fs.Uint64Var(&o.Seed, "seed", 1, "`number` that decides what the network does, and when processes are killed")
 	fs.IntVar(&o.Intents, "intents", 600, "`number` of customers")
@@ -29,6 +33,9 @@ func runDemo(ctx context.Context, std stdio, args []string) error {
 	fs.BoolVar(&o.Open, "open", false, "keep gateway and service up at the end, to play with")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(std.out, demoHelp)
+		fs.SetOutput(std.out)
+		fs.PrintDefaults()
 		return err
 	case err != nil:
 		return usagef("%w; see once demo --help", err)

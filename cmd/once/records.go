@@ -21,12 +21,13 @@ import (
 func newFlags(std stdio, name, args, what string) (*flag.FlagSet, *storeFlags) {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are told once, by main
-	fs.Usage = func() {
+	fs.Usage = func() {}     // also called after a mistake
+	f := &storeFlags{}
+	f.help = func() {
 		fmt.Fprintf(std.out, "Usage: once %s [flags] %s\n\n%s\n\nFlags:\n", name, args, what)
 		fs.SetOutput(std.out)
 		fs.PrintDefaults()
 	}
-	f := &storeFlags{}
 	fs.StringVar(&f.dsn, "store", os.Getenv(config.EnvName("store")),
 		"`DSN` of the store: "+stores.Forms()+"; without it $ONCE_STORE, else the one in the data directory")
 	fs.StringVar(&f.dataDir, "data-dir", os.Getenv(config.EnvName("data-dir")), "data `directory`, as of once serve")
@@ -35,6 +36,7 @@ func newFlags(std stdio, name, args, what string) (*flag.FlagSet, *storeFlags) {
 }
 
 type storeFlags struct {
+	help    func() // prints it
 	dsn     string
 	dataDir string
 	json    bool
@@ -46,6 +48,7 @@ func (f *storeFlags) parse(fs *flag.FlagSet, args []string, least, most int) ([]
 	for {
 		if err := fs.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				f.help()
 				return nil, err
 			}
 			return nil, usagef("%w; see once %s --help", err, fs.Name())

@@ -46,6 +46,20 @@ func TestHelpAndUsage(t *testing.T) {
 	}
 }
 
+// A mistyped flag is told in a line, which says where the help is.
+func TestMistypedFlagIsAllThatIsTold(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"ls", "show", "resolve", "forget", "doctor", "migrate", "verify", "demo", "serve"} {
+		r := runOnce(t, "", command, "--nonsense")
+		if r.status != 2 || r.out != "" || strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, "nonsense") {
+			t.Errorf("once %s: got %d %q %q", command, r.status, r.out, r.err)
+		}
+		if !strings.Contains(r.err, "see once "+command+" --help") {
+			t.Errorf("once %s does not say where its help is: %q", command, r.err)
+		}
+	}
+}
+
 const testScope = "POST 8:/charges header:acme"
 
 // records makes one record that is done and two in doubt.
