@@ -87,8 +87,12 @@ func (a *Attempt) Ordinal(name string) int {
 	return n
 }
 
-// DerivedID is [Attempt.DerivedID] of the attempt under which ctx runs. It is empty outside of
-// an operation.
+// DerivedID is [Attempt.DerivedID] of the attempt under which ctx runs.
+//
+// It is EMPTY outside of an operation, such as in a handler whose request came without a key where
+// none is required. An empty id is no id: a service that takes it for one does the first of all
+// such requests and takes the others for its duplicates. Require keys, or use [FromContext], which
+// says if there is an attempt, and make an id of another kind if there is none.
 func DerivedID(ctx context.Context, name string) string {
 	if a, ok := FromContext(ctx); ok {
 		return a.DerivedID(name)
