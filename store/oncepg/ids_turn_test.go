@@ -82,8 +82,6 @@ func TestIDsAreNotStoppedByAnOpenTransaction(t *testing.T) {
 	window := oncepg.IDsConfig{Window: 12 * time.Second, Buckets: 4}
 	migratedIDs(t, cfg, window)
 	cfg.Timeout = time.Minute
-	openIDs(t, cfg, window) // turns them too, and has patience
-	cfg.Timeout = 10 * time.Second
 	s := openIDs(t, cfg, window)
 	pool, err := pgxpool.New(t.Context(), cfg.DSN)
 	ok(t, err)
@@ -95,7 +93,9 @@ func TestIDsAreNotStoppedByAnOpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	for began := time.Now(); time.Since(began) < 7*time.Second; time.Sleep(20 * time.Millisecond) {
-		if _, err := s.ClaimIDs(t.Context(), "s", once.NewOwner(), []string{fmt.Sprint(began)}); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		_, err := s.ClaimIDs(ctx, "s", once.NewOwner(), []string{fmt.Sprint(began)})
+		if cancel(); err != nil {
 			t.Fatalf("a claim, after %v: %v", time.Since(began), err)
 		}
 	}

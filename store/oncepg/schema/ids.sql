@@ -143,7 +143,7 @@ END $$;
 -- transaction that has asked a table keeps it from being truncated until it ends; those who ask
 -- meanwhile wait behind us, so that we must not wait for long.
 CREATE FUNCTION once.turn_ids() RETURNS void LANGUAGE plpgsql VOLATILE
-AS $$
+SET lock_timeout = '200ms' AS $$
 DECLARE
 	present bigint := once.id_bucket();
 BEGIN
