@@ -167,7 +167,7 @@ func (ids *IDs) digest(scope, id string) (d [idSize]byte, part int) {
 	sum := once.Key{Scope: scope, ID: id}.Digest()
 	copy(d[:], sum[:])
 	// Bytes that are not in the digest, so that the ids of a part are spread over its hashes.
-	return d, int(binary.BigEndian.Uint32(sum[sha256.Size-4:])) % ids.parts
+	return d, int(binary.BigEndian.Uint32(sum[sha256.Size-4:]) % uint32(ids.parts))
 }
 
 const idSize = 16

@@ -5,7 +5,7 @@ local owner, lease, answers, mine = ARGV[5], ARGV[6], {}, {}
 for i = 1, #ARGV[4] / 16 do
   local id, hash, field = place(i)
   local answer = 1
-  for b = 0, buckets do
+  for b = -1, buckets do
     if redis.call('HEXISTS', heads[b] .. hash, field) == 1 then
       answer = 3
       break
@@ -16,8 +16,8 @@ for i = 1, #ARGV[4] / 16 do
     local standing = redis.call('GET', claim)
     if mine[id] or standing and standing ~= owner then
       answer = 2
-    elseif not standing then
-      redis.call('SET', claim, owner, 'PX', lease)
+    else
+      redis.call('SET', claim, owner, 'PX', lease) -- a claim that is repeated has its whole lease again
     end
     mine[id] = true
   end

@@ -1,8 +1,10 @@
 local length, buckets, hashes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = redis.call('TIME')
 local period = math.floor((now[1] * 1000 + math.floor(now[2] / 1000)) / length)
-local heads = {} -- of the names of the hashes, the youngest bucket's first
-for b = 0, buckets do
+-- Of the names of the hashes, the youngest bucket's first. Heads[-1] is that of the next bucket,
+-- which has ids after the clock was set back, or if that of a master that failed was ahead.
+local heads = {}
+for b = -1, buckets do
   heads[b] = KEYS[1] .. string.format('%.0f', period - b) .. ':'
 end
 local function place(i)

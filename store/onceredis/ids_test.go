@@ -1,6 +1,7 @@
 package onceredis_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -123,6 +124,50 @@ func TestIDsInOneRoundTrip(t *testing.T) {
 		if state != once.IDDone {
 			t.Fatalf("%s is %v after the server was killed", ids[i], state)
 		}
+	}
+}
+
+// Ids that were done a moment before the server's clock was set back into the bucket before, or by
+// a master whose clock was ahead of its successor's, are done.
+func TestIDsOfTheNextBucketAreDone(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t)
+	s := openIDs(t, onceredis.Config{DSN: dsn(r)}, onceredis.IDsConfig{Window: 100 * time.Hour, Buckets: 1})
+	ok(t, s.CompleteIDs(t.Context(), "s", once.NewOwner(), []string{"a"}))
+	const rename = `
+		for _, name in ipairs(redis.call('KEYS', '{once:ids:0}*:*')) do
+			local head, bucket, hash = string.match(name, '(.*})(%d+):(%d+)')
+			redis.call('RENAME', name, head .. string.format('%.0f', bucket + 1) .. ':' .. hash)
+			return 'renamed'
+		end`
+	if got := r.Command(t, "EVAL", rename, "0"); got != "renamed" {
+		t.Fatalf("the hash of the id was not found: %s", got)
+	}
+	if state := claimID(t, s, "a"); state != once.IDDone {
+		t.Errorf("it is %v", state)
+	}
+}
+
+// With no memory left no ids are claimed, but those that were dealt with are completed.
+func TestFullServerRefusesOnlyNewIDs(t *testing.T) {
+	t.Parallel()
+	r := servers.Redis(t)
+	s := openIDs(t, onceredis.Config{DSN: dsn(r)}, onceredis.IDsConfig{Window: time.Hour})
+	o := once.NewOwner()
+	_, err := s.ClaimIDs(t.Context(), "s", o, []string{"a", "b"})
+	ok(t, err)
+	ok(t, s.CompleteIDs(t.Context(), "s", o, []string{"warm"}))
+	ok(t, s.ReleaseIDs(t.Context(), "s", o, []string{"warm"}))
+	r.Command(t, "CONFIG", "SET", "maxmemory", "1000")
+	if _, err := s.ClaimIDs(t.Context(), "s", once.NewOwner(), []string{"c"}); !errors.Is(err, once.ErrFull) {
+		t.Errorf("claim: error %v, want ErrFull", err)
+	}
+	ok(t, s.CompleteIDs(t.Context(), "s", o, []string{"a"}))
+	ok(t, s.ReleaseIDs(t.Context(), "s", o, []string{"b"}))
+	r.Command(t, "CONFIG", "SET", "maxmemory", "0")
+	states, err := s.ClaimIDs(t.Context(), "s", once.NewOwner(), []string{"a", "b", "c"})
+	if err != nil || fmt.Sprint(states) != "[done claimed claimed]" {
+		t.Errorf("in the end they are %v, error %v", states, err)
 	}
 }
 
