@@ -12,8 +12,8 @@ import (
 )
 
 // Message describes a message, without verbs. [Run] does it by itself; Message is for
-// oncemsg.Wrap and oncemsg.Consumer.Forget. It fails for messages that are not of a JetStream
-// consumer.
+// oncemsg.Wrap, and for oncemsg.Consumer.Forget, which may be given the dead letter. It fails for messages
+// that are not of a JetStream consumer.
 func Message(m jetstream.Msg) (oncemsg.Message, error) {
 	return message(m, jetstream.MsgIDHeader)
 }
@@ -24,16 +24,29 @@ func message(m jetstream.Msg, idHeader string) (oncemsg.Message, error) {
 		return oncemsg.Message{}, fmt.Errorf("oncejetstream: %w", err)
 	}
 	h := headers(m.Headers())
+	source, at := meta.Stream, position(meta)
+	if stream := h.get(HeaderDeadStream); stream != "" {
+		source, at = stream, h.get(HeaderDeadPosition)
+	}
 	return oncemsg.Message{
-		Source:   meta.Stream,
-		ID:       h.get(idHeader),
-		Position: position(meta),
+		Source:   source,
+		ID:       messageID(h, idHeader),
+		Position: at,
 		Payload:  m.Data(),
 		Header:   h.get,
 		Time:     meta.Timestamp,
 		Attempt:  int(meta.NumDelivered),
 		Native:   m,
 	}, nil
+}
+
+// messageID returns how the producer has named the message, also if it is a dead letter by now.
+func messageID(h headers, idHeader string) string {
+	id := h.get(idHeader)
+	if strings.HasPrefix(id, deadPrefix) {
+		return h.get(HeaderDeadID)
+	}
+	return id
 }
 
 // position is "sequence@time": the time when the message was stored, in nanoseconds, which stays

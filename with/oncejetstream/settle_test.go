@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,13 +47,13 @@ func TestFailures(t *testing.T) {
 		m.Header.Get(oncejetstream.HeaderDeadID) != "poison" ||
 		m.Header.Get(oncejetstream.HeaderDeadSubject) != subject ||
 		m.Header.Get(oncejetstream.HeaderDeadStream) != stream ||
-		m.Header.Get(oncejetstream.HeaderDeadSequence) != "2" ||
+		!strings.HasPrefix(m.Header.Get(oncejetstream.HeaderDeadPosition), "2@") ||
 		!strings.Contains(m.Header.Get(oncejetstream.HeaderDeadReason), "badly") {
 		t.Errorf("dead letter %q with %v", m.Data, m.Header)
 	}
 }
 
-// Two messages that were given the same id are two dead letters, although the server drops copies.
+// A dead letter in the stream of its original is not dropped by the server as a copy of that.
 func TestDeadLettersAreNotTakenForCopies(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *jetstream.ConsumerConfig) { c.FilterSubject = "orders.new" })
@@ -69,6 +70,57 @@ func TestDeadLettersAreNotTakenForCopies(t *testing.T) {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Msgs == 2
 	})
+}
+
+// A dead letter that is moved back is the message that it was: what is recorded decides, until it is
+// forgotten, by the dead letter itself.
+func TestDeadLettersKeepTheirNames(t *testing.T) {
+	t.Parallel()
+	for _, header := range []nats.Header{nil, {jetstream.MsgIDHeader: {"a"}}} {
+		l := newLab(t)
+		var repaired atomic.Bool
+		var first atomic.Value
+		cfg := l.config(func(_ context.Context, m oncemsg.Message) error {
+			if repaired.Load() {
+				l.ran(t.Context(), m)
+				return nil
+			}
+			first.CompareAndSwap(nil, m.Source+" "+m.ID+" "+m.Position)
+			return errors.New("failed")
+		})
+		l.start(cfg)
+		l.send(&nats.Msg{Subject: subject, Data: []byte("pay"), Header: header})
+		l.settled(1)
+		letters, err := l.js.CreateConsumer(t.Context(), "DEAD", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		moveBack := func() (m oncemsg.Message, move func()) {
+			msg, err := letters.Next(jetstream.FetchMaxWait(patience))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err = oncejetstream.Message(msg); err != nil {
+				t.Fatal(err)
+			}
+			return m, func() { l.send(&nats.Msg{Subject: subject, Data: msg.Data(), Header: msg.Headers()}) }
+		}
+		_, move := moveBack()
+		repaired.Store(true)
+		move()
+		l.settled(2)
+		l.wantRuns("pay", 0)
+		m, move := moveBack() // it was set aside again
+		if got := m.Source + " " + m.ID + " " + m.Position; got != first.Load() {
+			t.Errorf("the dead letter is %q, the message was %q", got, first.Load())
+		}
+		if err := cfg.Consumer.Forget(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		move()
+		l.settled(3)
+		l.wantRuns("pay", 1)
+	}
 }
 
 // A dead letter that no stream takes is not dropped: its message comes again until one does.

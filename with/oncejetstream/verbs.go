@@ -3,7 +3,6 @@ package oncejetstream
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,14 +12,20 @@ import (
 	"github.com/oncehq/once/oncemsg"
 )
 
-// Headers of a dead letter, beside the message's own: why it is there, and where it was.
+// Headers of a dead letter, beside the message's own: why it is there, and what it was. [Message] reads
+// them, so that a dead letter, also one that is moved back, is the message that it was.
 const (
 	HeaderDeadReason   = "Once-Dead-Reason"
-	HeaderDeadID       = "Once-Dead-Msg-Id" // what was its Nats-Msg-Id
 	HeaderDeadSubject  = "Once-Dead-Subject"
 	HeaderDeadStream   = "Once-Dead-Stream"
-	HeaderDeadSequence = "Once-Dead-Sequence"
+	HeaderDeadPosition = "Once-Dead-Position" // its sequence in the stream @ when it was stored
+	HeaderDeadID       = "Once-Dead-Msg-Id"   // its Nats-Msg-Id
 )
+
+// deadPrefix is what the Nats-Msg-Id of a dead letter begins with. It is not the message's own: the server
+// would drop it as a copy, if the original is in the same stream, or if another message with that id was
+// dead-lettered just before.
+const deadPrefix = "once-dead/"
 
 // maxReason is how many bytes of a reason are kept.
 const maxReason = 1 << 10
@@ -45,7 +50,7 @@ func (r *reader) deliver(msg jetstream.Msg, lease time.Duration) (oncemsg.Messag
 	}
 	if r.cfg.DeadLetterSubject != "" {
 		m.Verbs.DeadLetter = func(ctx context.Context, reason string) error {
-			return r.deadLetter(ctx, msg, m.Position, reason)
+			return r.deadLetter(ctx, msg, m, reason)
 		}
 	}
 	return m, nil
@@ -59,7 +64,7 @@ func (r *reader) ack(ctx context.Context, msg jetstream.Msg) error {
 }
 
 // deadLetter publishes the message to the subject for such, and ends it when a stream has it.
-func (r *reader) deadLetter(ctx context.Context, msg jetstream.Msg, position, reason string) error {
+func (r *reader) deadLetter(ctx context.Context, msg jetstream.Msg, m oncemsg.Message, reason string) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return err
@@ -71,16 +76,14 @@ func (r *reader) deadLetter(ctx context.Context, msg jetstream.Msg, position, re
 			dead.Header[name] = values
 		}
 	}
-	if id := msg.Headers().Get(jetstream.MsgIDHeader); id != "" {
-		dead.Header.Set(HeaderDeadID, id)
-	}
 	dead.Header.Set(HeaderDeadReason, strings.ToValidUTF8(reason[:min(len(reason), maxReason)], ""))
 	dead.Header.Set(HeaderDeadSubject, msg.Subject())
-	dead.Header.Set(HeaderDeadStream, meta.Stream)
-	dead.Header.Set(HeaderDeadSequence, strconv.FormatUint(meta.Sequence.Stream, 10))
-	// Not the message's own id: the server would drop it as a copy, if the original is in the same
-	// stream, or if another message with that id was dead-lettered just before.
-	dead.Header.Set(jetstream.MsgIDHeader, "once-dead/"+meta.Stream+"/"+meta.Consumer+"/"+position)
+	dead.Header.Set(HeaderDeadStream, m.Source)
+	dead.Header.Set(HeaderDeadPosition, m.Position)
+	if id := messageID(headers(msg.Headers()), jetstream.MsgIDHeader); id != "" {
+		dead.Header.Set(HeaderDeadID, id)
+	}
+	dead.Header.Set(jetstream.MsgIDHeader, deadPrefix+meta.Stream+"/"+meta.Consumer+"/"+position(meta))
 	if _, err := r.cfg.JetStream.PublishMsg(ctx, dead); err != nil {
 		return fmt.Errorf("oncejetstream: dead-letter: %w", err)
 	}
