@@ -28,7 +28,8 @@ type Config struct {
 	Stream, Group string
 
 	// Name is what the group knows this consumer by. Two that are alive must not have the same.
-	// Defaults to a random one, which is removed from the group when Run ends.
+	// Defaults to a random one, which is removed from the group when Run ends, or, if the process
+	// has died and others have taken over its entries, when the Run of another one does.
 	Name string
 
 	// Consumer decides what comes of an entry. Required.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/oncehq/once"
 	"github.com/oncehq/once/retry"
 )
 
@@ -33,7 +32,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	random := cfg.Name == ""
 	if random {
-		cfg.Name = "once-" + once.NewOwner().String()
+		cfg.Name = randomName()
 	}
 	r := &reader{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency), cursor: noCursor}
 	// Handlers outlive ctx for as long as Drain says.
@@ -60,11 +59,11 @@ func Run(ctx context.Context, cfg Config) error {
 	drained := time.AfterFunc(cfg.Drain, stop)
 	defer drained.Stop()
 	r.handlers.Wait()
-	if random {
-		r.leave()
-	}
 	if ctx.Err() == nil {
-		return context.Cause(reading)
+		return context.Cause(reading) // there is no group to leave
+	}
+	if random {
+		r.leave(ctx)
 	}
 	return nil
 }
@@ -268,18 +267,3 @@ func (r *reader) release(n int) {
 		<-r.slots
 	}
 }
-
-// leave removes a consumer with a random name from the group, if nothing is left with it: what is
-// would be lost with it.
-func (r *reader) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	leave.Exec(ctx, r.cfg.Client, []string{r.cfg.Stream}, []string{r.cfg.Group, r.cfg.Name})
-}
-
-var leave = rueidis.NewLuaScript(`
-if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-end
-return 1
-`)

@@ -125,3 +125,25 @@ func TestChosenNamesStay(t *testing.T) {
 		t.Errorf("the consumer is gone: %s", left)
 	}
 }
+
+// Consumers with random names that have died leave the group when their entries were taken over.
+func TestTheDeadLeaveTheGroup(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	dead, pending := "once-"+strings.Repeat("a", 32), "once-"+strings.Repeat("b", 32)
+	l.server.Command(t, "XGROUP", "CREATECONSUMER", stream, group, dead)
+	l.pending(pending, 1)
+	cfg := l.config(l.ran)
+	cfg.Lease = time.Hour
+	consumers := func() string {
+		l.start(cfg)()
+		return l.server.Command(t, "XINFO", "CONSUMERS", stream, group)
+	}
+	if got := consumers(); !strings.Contains(got, dead) || !strings.Contains(got, pending) {
+		t.Errorf("removed although they may be alive: %s", got)
+	}
+	cfg.Lease = 10 * time.Millisecond // for the consumer with an entry as well
+	l.eventually("the dead one is gone", func() bool { return !strings.Contains(consumers(), dead) })
+	l.eventually("the entry was taken over", func() bool { return !strings.Contains(consumers(), pending) })
+	l.wantRuns("p0", 1)
+}
