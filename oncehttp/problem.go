@@ -86,6 +86,7 @@ func (m *Middleware) writeProblem(w http.ResponseWriter, name string, change fun
 	if err != nil {
 		panic(err) // strings, numbers and booleans can always be encoded
 	}
+	body = append(body, '\n') // for those who read it in a terminal
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -165,6 +165,9 @@ func (a *answer) wantProblem(t *testing.T, name string, status int) oncehttp.Pro
 	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
 		t.Errorf("problem is not JSON: %v", err)
 	}
+	if !strings.HasSuffix(a.body, "}\n") || strings.Count(a.body, "\n") != 1 {
+		t.Errorf("problem is not one line: %q", a.body)
+	}
 	if p.Name() != name || p.Status != status || a.StatusCode != status {
 		t.Errorf("problem is %q (%d, sent with %d), want %q (%d)", p.Name(), p.Status, a.StatusCode, name, status)
 	}
