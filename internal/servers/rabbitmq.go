@@ -113,8 +113,9 @@ func rabbitmqCommand(program, dir string, port int) *exec.Cmd {
 		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_LOGS=-",
 		"RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"),
-		// Erlang's schedulers wait busily otherwise, at the cost of the tests.
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none",
+		// Schedulers do not wait busily, at the cost of the tests, and channels look every second, in place
+		// of every minute, if a consumer has taken longer than its timeout.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -rabbit channel_tick_interval 1000",
 	)
 	return cmd
 }

@@ -25,7 +25,7 @@ func (r *reader) deadLetter(ctx context.Context, d amqp091.Delivery, reason stri
 		return d.Nack(false, false)
 	}
 	err := r.letters.send(ctx, []sending{{
-		exchange: r.cfg.DeadLetterExchange, key: r.cfg.DeadLetterKey, message: deadLetter(r.cfg.Queue, d, reason),
+		exchange: r.cfg.DeadLetterExchange, key: r.cfg.DeadLetterKey, message: deadLetter(d, Message(r.cfg.Queue, d).Source, reason),
 	}})
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func (r *reader) deadLetter(ctx context.Context, d amqp091.Delivery, reason stri
 	return d.Ack(false)
 }
 
-func deadLetter(queue string, d amqp091.Delivery, reason string) amqp091.Publishing {
+func deadLetter(d amqp091.Delivery, queue, reason string) amqp091.Publishing {
 	h := maps.Clone(d.Headers)
 	if h == nil {
 		h = amqp091.Table{}

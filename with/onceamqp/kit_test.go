@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	var err error
-	if rabbit, err = servers.StartRabbitMQ(); err != nil {
+	if rabbit, err = servers.StartRabbitMQ("consumer_timeout = 9000"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -65,8 +65,9 @@ type lab struct {
 // newLab makes a durable queue, with arguments in pairs.
 func newLab(t *testing.T, args ...any) *lab {
 	t.Helper()
+	queue := t.Name() + "-" + once.NewOwner().String() // another one when the test is repeated
 	l := &lab{
-		T: t, queue: t.Name(), dead: t.Name() + ".dead", url: rabbit.URL, store: new(oncemem.Store),
+		T: t, queue: queue, dead: queue + ".dead", url: rabbit.URL, store: new(oncemem.Store),
 		runs: map[string]int{}, ends: map[oncemsg.Kind]int{}, log: new(log),
 	}
 	t.Cleanup(func() {

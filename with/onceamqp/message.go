@@ -14,8 +14,12 @@ import (
 const headerDeliveryCount = "x-delivery-count"
 
 // Message describes a message of the queue, without verbs. [Run] does it by itself; Message is for
-// oncemsg.Wrap and oncemsg.Consumer.Forget.
+// oncemsg.Wrap and oncemsg.Consumer.Forget. A dead letter, also one that is moved back, is the message of
+// the queue that it was in first.
 func Message(queue string, d amqp091.Delivery) oncemsg.Message {
+	if first := header(d, HeaderDeadQueue); first != "" {
+		queue = first
+	}
 	return oncemsg.Message{
 		Source:  queue,
 		ID:      d.MessageId,

@@ -103,6 +103,28 @@ func TestHandlersOutliveTheirConnection(t *testing.T) {
 	l.wantRuns("a", 1)
 }
 
+// A handler that takes longer than the broker's consumer timeout loses its channel, and every message on it comes
+// again; it goes on, and its copy waits for it and is not run.
+func TestHandlersOutliveTheConsumerTimeout(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	resume := make(chan struct{})
+	stop := l.start(l.config(func(ctx context.Context, m oncemsg.Message) error {
+		<-resume
+		return l.ran(ctx, m)
+	}))
+	l.publish("slow")
+	l.ended(1, oncemsg.InFlight)
+	close(resume)
+	l.ended(1, oncemsg.Duplicate)
+	stop()
+	l.wantEmpty()
+	l.wantRuns("slow", 1)
+	if !strings.Contains(l.log.text(), "PRECONDITION_FAILED") {
+		t.Errorf("the broker's reason was not logged")
+	}
+}
+
 // A copy of what another process is handling is not acknowledged, for the original may still fail.
 func TestCopiesInFlightAreNotAcknowledged(t *testing.T) {
 	t.Parallel()

@@ -56,6 +56,10 @@ func TestFailures(t *testing.T) {
 				d.Headers[onceamqp.HeaderDeadExchange] != "" || !strings.Contains(reason, "failed badly") {
 				t.Errorf("dead letter %+v", d)
 			}
+			// A dead letter is the message that it was: it can be forgotten.
+			if err := l.consumer().Forget(t.Context(), onceamqp.Message(l.dead, d)); err != nil {
+				t.Errorf("forget: %v", err)
+			}
 		})
 	}
 }
@@ -63,7 +67,9 @@ func TestFailures(t *testing.T) {
 // A queue that has a dead-letter exchange of its own is left to it.
 func TestQueueDeadLetters(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "x-dead-letter-exchange", "", "x-dead-letter-routing-key", t.Name()+".dead")
+	l := newLab(t)
+	l.queue += ".own"
+	l.declare(l.queue, amqp091.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": l.dead})
 	cfg := l.config(func(context.Context, oncemsg.Message) error { return errors.New("failed") })
 	cfg.DeadLetterKey, cfg.QueueDeadLetters = "", true
 	l.start(cfg)
@@ -111,7 +117,7 @@ func TestNames(t *testing.T) {
 func TestDeadLetterThatCannotBeRoutedIsNotLost(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	exchange := t.Name() + ".x"
+	exchange := l.queue + ".x"
 	if err := l.ch.ExchangeDeclare(exchange, "direct", true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +158,7 @@ func newPublisher(l *lab) *onceamqp.Publisher {
 func TestOutputsAreNotLost(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	out := t.Name() + ".out"
+	out := l.queue + ".out"
 	cfg := l.config(func(ctx context.Context, m oncemsg.Message) error {
 		l.ran(ctx, m)
 		outputs := make([]oncemsg.Output, 100) // more than wait for confirmation at once
