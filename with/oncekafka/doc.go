@@ -30,7 +30,9 @@
 // # Batches
 //
 // The records of a partition are claimed many at a time ([Config.Batch]). A crash leaves all that
-// were claimed in doubt, those that were not come to as well, and counts as an attempt at each. So
+// were claimed in doubt, those that were not come to as well, and counts as an attempt at each. From
+// then on every claim of them counts, also one that is given back, because a record before it has
+// failed or the consumer stops. So
 // that a record which kills its process does not poison its neighbors, a partition begins with
 // single records when it is assigned and after every failure, and doubles up: the batch that the
 // killer is in halves with every crash, until it is alone. This needs a guard whose MaxAttempts is
