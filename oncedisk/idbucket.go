@@ -35,7 +35,7 @@ func (s *IDs) load(names []string) error {
 				return errors.Join(err, f.Close())
 			}
 			s.addArchive(a)
-			latest = max(latest, a.start)
+			latest = max(latest, a.end) // it was over when it was archived
 		}
 	}
 	for _, name := range names {
@@ -55,10 +55,12 @@ func (s *IDs) load(names []string) error {
 			latest = max(latest, b.start)
 		}
 	}
-	s.clock = newClock(latest, 0)
 	for i, b := range s.young {
-		b.full = i < len(s.young)-1
+		if b.full = i < len(s.young)-1; b.full {
+			latest = max(latest, b.end)
+		}
 	}
+	s.clock = newClock(latest, 0)
 	s.tidySoon()
 	return nil
 }
@@ -79,6 +81,11 @@ func (s *IDs) openBucket(name string) (*idBucket, error) {
 	if err := b.log.replay(func(d id) { b.table.add(d) }); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	// What a process that was killed had not flushed yet is done from now on.
+	if err := f.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	b.disk = b.log.size
 	return b, nil
 }
 
@@ -98,6 +105,7 @@ func (s *IDs) makeBucket(now instant) (*idBucket, error) {
 		f: f, path: s.vol.Path(name), salt: s.seed.salt(uint64(b.start)),
 		end: idHeaderSize, size: idHeaderSize,
 	}
+	b.disk = b.log.size
 	return b, nil
 }
 

@@ -123,6 +123,7 @@ func (s *IDs) commit(buf []byte, ids []id) ([]byte, error) {
 			b.table.add(d)
 			delete(s.claims, d)
 		}
+		b.disk = b.log.size
 		s.mu.Unlock()
 	}
 	if cap(buf) > 4*maxIDGroup {

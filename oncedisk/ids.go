@@ -67,7 +67,8 @@ func (c *IDsConfig) check() error {
 //
 // Claims are kept in memory alone. They have no lease: a claim ends when its owner completes or
 // releases it, or with the process; what a process that was killed had claimed and not completed
-// is new to the next. A completion is flushed before it is acknowledged, together with those that
+// is new to the next. So every claim has to be ended, also if CompleteIDs has returned an error: by
+// calling it again, or else others find the id in flight as long as the process runs. A completion is flushed before it is acknowledged, together with those that
 // came meanwhile.
 type IDs struct {
 	cfg   IDsConfig
@@ -100,6 +101,7 @@ type idBucket struct {
 	idPeriod
 	table idTable // changed only by the committer, with mu held
 	log   *idLog  // the committer's
+	disk  int64   // how long the log is; set with mu held
 	full  bool    // it takes no more ids; set with mu held
 }
 
@@ -182,7 +184,7 @@ func (s *IDs) Stats() IDStats {
 	for _, b := range s.young {
 		stats.IDs += b.table.count
 		stats.Memory += b.table.bytes()
-		stats.Disk += b.log.size
+		stats.Disk += b.disk
 		stats.Buckets++
 	}
 	for _, a := range *s.archive.Load() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/oncehq/once"
 )
@@ -47,6 +48,9 @@ func (s *IDs) ClaimIDs(ctx context.Context, scope string, o once.Owner, names []
 	found, err := s.askArchives(ids, states)
 	if err != nil {
 		s.disclaim(o, ids)
+		if errors.Is(err, fs.ErrClosed) { // meanwhile
+			err = once.ErrClosed
+		}
 		return nil, err
 	}
 	if found {
