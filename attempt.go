@@ -196,6 +196,15 @@ func (a *Attempt) Abandon(cause error) error {
 	return a.wrap(err)
 }
 
+// giveUp releases an attempt under which nothing ran, without telling the observer, which has
+// just panicked. If the store cannot be reached the operation is in doubt when the lease is over.
+func (a *Attempt) giveUp() {
+	if a.end() == nil {
+		a.g.disown(a.parent, Claim{Key: a.rec.Key, Owner: a.rec.Owner, Lease: a.g.cfg.Lease, Takeover: a.rec.Attempt - 1})
+		a.leave(nil)
+	}
+}
+
 // write carries out the attempt's last verb, again and again while the lease lives if it is
 // unknown what came of it. goneIsSuccess: after the verb there is no record, so that repeating
 // it answers ErrLost.

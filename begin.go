@@ -58,7 +58,8 @@ func (g *Guard) begin(ctx context.Context, k Key, fp Fingerprint, terms claimTer
 	return a, err
 }
 
-// tellBegun tells the observer what came of beginning an operation.
+// tellBegun tells the observer what came of beginning an operation. If that panics, the caller is
+// not given the attempt, so it must not go on holding the claim.
 func (g *Guard) tellBegun(ctx context.Context, k Key, a *Attempt, err error, start time.Time) {
 	if g.cfg.Observe == nil {
 		return
@@ -71,6 +72,15 @@ func (g *Guard) tellBegun(ctx context.Context, k Key, a *Attempt, err error, sta
 		e.Kind, e.Attempt = Replayed, a.rec.Attempt
 	default:
 		e.Attempt = a.rec.Attempt
+		told := false
+		defer func() {
+			if !told {
+				a.giveUp()
+			}
+		}()
+		g.cfg.Observe(ctx, e)
+		told = true
+		return
 	}
 	g.cfg.Observe(ctx, e)
 }

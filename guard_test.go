@@ -339,3 +339,36 @@ func TestCompleteByRecordsWhatTheCallerRecords(t *testing.T) {
 	_, err = g.Begin(t.Context(), a.Key(), once.Fingerprint{})
 	wantErr(t, err, once.ErrInFlight) // unknown: until its lease is over
 }
+
+// An observer that panics costs the caller its attempt, and must not cost everybody else the key.
+func TestPanicOfTheObserverFreesTheKey(t *testing.T) {
+	s, panics := new(oncemem.Store), true
+	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Observe: func(_ context.Context, e once.Event) {
+		if panics {
+			panic("observer")
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := once.Key{Scope: "s", ID: "1"}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		g.Begin(t.Context(), k, once.Fingerprint{})
+	}()
+	panics = false
+	a, err := g.Begin(t.Context(), k, once.Fingerprint{})
+	if err != nil {
+		t.Fatal("after the observer has panicked:", err)
+	}
+	if a.Number() != 1 {
+		t.Errorf("it is attempt %d, although nothing ran in the first", a.Number())
+	}
+	if err := a.Complete(once.Outcome{}); err != nil {
+		t.Error(err)
+	}
+}
