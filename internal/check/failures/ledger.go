@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -158,5 +157,5 @@ func distinct(all []string) int {
 	for _, s := range all {
 		set[s] = true
 	}
-	return len(slices.Collect(maps.Keys(set)))
+	return len(set)
 }

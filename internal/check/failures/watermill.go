@@ -35,6 +35,7 @@ func openWatermill(ctx context.Context, l *lab, cell string) (broker, error) {
 	client := redis.NewClient(&redis.Options{Addr: l.redis.Addr})
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, watermill.NopLogger{})
 	if err != nil {
+		client.Close()
 		return nil, err
 	}
 	return watermillBroker{stream.(redisBroker), client, publisher}, nil
