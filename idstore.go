@@ -60,8 +60,8 @@ func (s IDState) String() string {
 
 // DoIDs deals with those of many ids that were not dealt with before. It claims them in one round
 // trip, calls run with the indexes of those that are new, in order, and completes them if that
-// returns nil. Otherwise, or if it panics, they are released: run again, unless the caller knows
-// that the effect of running them twice is none.
+// returns nil. Otherwise, or if it panics, or if the store does not say that they are completed,
+// they are released and run again when they come again, even if some had their effect.
 //
 // It returns what was found for each id. Those [IDInFlight] are being dealt with elsewhere, or
 // further up in ids: their messages must be delivered again, or be kept until the others are done;
@@ -92,6 +92,12 @@ func DoIDs(ctx context.Context, s IDStore, scope string, ids []string, run func(
 	if err := run(ctx, fresh); err != nil {
 		return states, err
 	}
-	done = true // from here on they must not be released, even if it is unknown what came of this
-	return states, s.CompleteIDs(context.WithoutCancel(ctx), scope, owner, claimed)
+	ctx = context.WithoutCancel(ctx)
+	for try := 1; ; try++ {
+		err := s.CompleteIDs(ctx, scope, owner, claimed)
+		if done = err == nil; done || try == claimTries {
+			return states, err // not done: it is unknown, and so they are run again
+		}
+		pause(ctx, backoff(try))
+	}
 }

@@ -93,3 +93,32 @@ func TestDoIDsCompletesWhatHappened(t *testing.T) {
 		t.Errorf("it is %v, error %v; want done", states, err)
 	}
 }
+
+// failing does not complete the first times.
+type failing struct {
+	once.IDStore
+	times int
+}
+
+func (f *failing) CompleteIDs(ctx context.Context, scope string, o once.Owner, ids []string) error {
+	if f.times--; f.times >= 0 {
+		return errors.New("no answer")
+	}
+	return f.IDStore.CompleteIDs(ctx, scope, o, ids)
+}
+
+// What could not be completed is tried again, and then given back: it must not be in flight for
+// ever in a store whose claims have no lease.
+func TestDoIDsWhenTheStoreDoesNotAnswer(t *testing.T) {
+	for times, want := range map[int]once.IDState{2: once.IDDone, 3: once.IDClaimed} {
+		s := &failing{openIDs(t), times}
+		_, err := once.DoIDs(t.Context(), s, "s", []string{"a"}, func(context.Context, []int) error { return nil })
+		if failed := err != nil; failed != (want == once.IDClaimed) {
+			t.Errorf("after %d failures DoIDs returned %v", times, err)
+		}
+		states, err := s.ClaimIDs(t.Context(), "s", once.NewOwner(), []string{"a"})
+		if err != nil || states[0] != want {
+			t.Errorf("after %d failures it is %v, error %v; want %v", times, states, err, want)
+		}
+	}
+}
