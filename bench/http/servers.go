@@ -120,11 +120,11 @@ func startProcess(stops *[]func(), name string, args ...string) (server, error) 
 	return server{addr: strings.TrimSpace(line), pids: []int{cmd.Process.Pid}}, nil
 }
 
-// startGateway builds the real binary and starts it in front of the upstream.
+// startGateway builds the real binary, as it is released, and starts it in front of the upstream.
 func startGateway(stops *[]func(), dir, store, upstream string) (server, error) {
 	binary := filepath.Join(dir, "once")
 	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
-		if out, err := exec.Command("go", "build", "-o", binary, "github.com/oncehq/once/cmd/once").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", binary, "github.com/oncehq/once/cmd/once").CombinedOutput(); err != nil {
 			return server{}, fmt.Errorf("go build: %w: %s", err, out)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/oncehq/once/oncedisk"
 )
 
-// disk is the embedded store. Its buckets are short, so that most ids are in archives when they
-// are measured, as in a store that has run for long.
+// disk is the embedded store. Its buckets are so short that the ids are filled into about ten, all
+// but one of which are archives when they are measured, as in a store that has run for long.
 type disk struct {
 	*oncedisk.IDs
 	dir string
@@ -23,7 +23,11 @@ func openDisk(retained int64) (subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, cfg: oncedisk.IDsConfig{Dir: filepath.Join(dir, "ids"), Window: time.Hour, Buckets: 600}}
+	const window = 30 * time.Minute
+	bucket := max(window/1000, time.Duration(retained/8)*time.Microsecond)
+	d := &disk{dir: dir, cfg: oncedisk.IDsConfig{
+		Dir: filepath.Join(dir, "ids"), Window: window, Buckets: int(window / bucket),
+	}}
 	if d.IDs, err = oncedisk.OpenIDs(d.cfg); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
