@@ -2,15 +2,14 @@ package onceetcd
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oncehq/once/internal/dsn"
 )
 
 // A Target is what a DSN names. Its text leaves the password out.
@@ -19,12 +18,9 @@ type Target struct {
 	Encrypted          bool     // TLS
 	Username, Password string
 
-	tls    tlsFiles
+	tls    dsn.TLS
 	config Config // from the path and the parameters
 }
-
-// tlsFiles are the parameters for TLS.
-type tlsFiles struct{ ca, cert, key, serverName string }
 
 const wantDSN = "want etcd://host:port,host:port/prefix, etcds for TLS"
 
@@ -41,9 +37,9 @@ const wantDSN = "want etcd://host:port,host:port/prefix, etcds for TLS"
 // servers' certificates.
 //
 // Errors do not repeat the DSN, since it may hold a password.
-func ParseDSN(dsn string) (Target, error) {
+func ParseDSN(text string) (Target, error) {
 	var t Target
-	scheme, rest, found := strings.Cut(dsn, "://")
+	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
 		return t, fmt.Errorf("onceetcd: DSN has no scheme; %s", wantDSN)
 	}
@@ -57,45 +53,18 @@ func ParseDSN(dsn string) (Target, error) {
 	return t, err
 }
 
-func (t *Target) parseAuthority(authority string) error {
-	hosts := authority
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		user, password, _ := strings.Cut(authority[:at], ":")
-		hosts = authority[at+1:]
-		var err1, err2 error
-		t.Username, err1 = url.PathUnescape(user)
-		t.Password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil {
-			return errors.New("onceetcd: DSN: user or password is not percent-encoded correctly")
-		}
-		if t.Username == "" || t.Password == "" {
-			return errors.New("onceetcd: DSN: user and password are used together; give both or none")
-		}
+func (t *Target) parseAuthority(authority string) (err error) {
+	var hosts string
+	if t.Username, t.Password, hosts, err = dsn.CutUser(authority); err != nil {
+		return fmt.Errorf("onceetcd: DSN: %w", err)
 	}
-	for host := range strings.SplitSeq(hosts, ",") {
-		addr, err := withPort(host)
-		if err != nil {
-			return err
-		}
-		t.Addrs = append(t.Addrs, addr)
+	if strings.Contains(authority, "@") && (t.Username == "" || t.Password == "") {
+		return errors.New("onceetcd: DSN: user and password are used together; give both or none")
+	}
+	if t.Addrs, err = dsn.Hosts(hosts, "2379", wantDSN); err != nil {
+		return fmt.Errorf("onceetcd: DSN: %w", err)
 	}
 	return nil
-}
-
-func withPort(host string) (string, error) {
-	port := "2379"
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		host, port = h, p
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("onceetcd: DSN: a port is not a number from 1 to 65535")
-	}
-	if host == "" {
-		return "", fmt.Errorf("onceetcd: DSN: a host is missing; %s", wantDSN)
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 func (t *Target) parsePath(path string) error {
@@ -139,15 +108,10 @@ func (t *Target) parameter(name, value string) (err error) {
 		t.config.DialTimeout = duration()
 	case "timeout":
 		t.config.Timeout = duration()
-	case "tls_ca":
-		t.tls.ca = value
-	case "tls_cert":
-		t.tls.cert = value
-	case "tls_key":
-		t.tls.key = value
-	case "tls_server_name":
-		t.tls.serverName = value
 	default:
+		if t.tls.Set(name, value) {
+			return nil
+		}
 		// Its name is not repeated: it may be the end of a password with a question mark in it.
 		return errors.New("onceetcd: DSN: unknown parameter; those that there are: " +
 			"max_outcome, dial_timeout, timeout, tls_ca, tls_cert, tls_key, tls_server_name")
@@ -182,28 +146,14 @@ func (t Target) Prefix() string { return t.config.Prefix }
 // tlsConfig returns what to connect with, or nil for no TLS.
 func (t Target) tlsConfig() (*tls.Config, error) {
 	if !t.Encrypted {
-		if t.tls != (tlsFiles{}) {
+		if t.tls != (dsn.TLS{}) {
 			return nil, errors.New("onceetcd: DSN has TLS parameters but no TLS; write etcds")
 		}
 		return nil, nil
 	}
-	c := &tls.Config{ServerName: t.tls.serverName, MinVersion: tls.VersionTLS12}
-	if t.tls.ca != "" {
-		pem, err := os.ReadFile(t.tls.ca)
-		if err != nil {
-			return nil, fmt.Errorf("onceetcd: DSN: tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("onceetcd: DSN: tls_ca holds no certificate in PEM form")
-		}
-	}
-	if t.tls.cert != "" || t.tls.key != "" {
-		pair, err := tls.LoadX509KeyPair(t.tls.cert, t.tls.key)
-		if err != nil {
-			return nil, fmt.Errorf("onceetcd: DSN: tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, err := t.tls.Config()
+	if err != nil {
+		return nil, fmt.Errorf("onceetcd: DSN: %w", err)
 	}
 	return c, nil
 }

@@ -1,34 +1,28 @@
 package onceetcd_test
 
 import (
-	"fmt"
+	"context"
 	"os"
 	"os/exec"
 	"testing"
 
+	"github.com/oncehq/once/internal/check/processes"
 	"github.com/oncehq/once/internal/servers"
+	"github.com/oncehq/once/store/onceetcd"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 )
 
-// The test binary, started again with these in its environment, is an etcd server, or another
-// process that uses the same store.
-const (
-	serverEnv = "ONCEETCD_TEST_SERVER"
-	workerEnv = "ONCEETCD_TEST_WORKER"
-)
+// The test binary, started again with this in its environment, is an etcd server.
+const serverEnv = "ONCEETCD_TEST_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(serverEnv) != "" {
 		etcdmain.Main(os.Args)
 		return
 	}
-	if dsn := os.Getenv(workerEnv); dsn != "" {
-		if err := work(dsn, os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	processes.Work(func(ctx context.Context, dsn string) (processes.Store, error) {
+		return onceetcd.Open(ctx, onceetcd.Config{DSN: dsn})
+	})
 	os.Exit(m.Run())
 }
 

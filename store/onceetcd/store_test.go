@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/check/skew"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/oncetest"
 	"github.com/oncehq/once/store/onceetcd"
@@ -76,8 +77,8 @@ func options(cfg onceetcd.Config) oncetest.Options {
 		Steps:     250,
 		Open:      func(t *testing.T) once.Store { return open(t, cfg) },
 		Second:    func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
-		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
-			return openSkewed(t, cfg, skew)
+		SkewedHandle: func(t *testing.T, _ once.Store, by time.Duration) once.Store {
+			return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return onceetcd.Open(ctx, cfg) })
 		},
 	}
 }

@@ -3,16 +3,15 @@ package oncenats
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oncehq/once/internal/dsn"
 )
 
 // A Target is what a DSN names. Its text leaves the secrets out.
@@ -27,12 +26,9 @@ type Target struct {
 	Credentials        string // path of a file with a user's JWT and key
 	NKey               string // path of a file with a user's key
 
-	tls    tlsFiles
+	tls    dsn.TLS
 	config Config // from the parameters
 }
-
-// tlsFiles are the parameters for TLS.
-type tlsFiles struct{ ca, cert, key, serverName string }
 
 const wantDSN = "want nats://host:port,host:port/stream, nats+tls for TLS"
 
@@ -50,9 +46,9 @@ const wantDSN = "want nats://host:port,host:port/stream, nats+tls for TLS"
 // PEM files, and tls_server_name the name in the servers' certificates.
 //
 // Errors do not repeat the DSN, since it may hold a password.
-func ParseDSN(dsn string) (Target, error) {
+func ParseDSN(text string) (Target, error) {
 	var t Target
-	scheme, rest, found := strings.Cut(dsn, "://")
+	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
 		return t, fmt.Errorf("oncenats: DSN has no scheme; %s", wantDSN)
 	}
@@ -67,41 +63,15 @@ func ParseDSN(dsn string) (Target, error) {
 	return t, err
 }
 
-func (t *Target) parseAuthority(authority string) error {
-	hosts := authority
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		user, password, _ := strings.Cut(authority[:at], ":")
-		hosts = authority[at+1:]
-		var err1, err2 error
-		t.Username, err1 = url.PathUnescape(user)
-		t.Password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil {
-			return errors.New("oncenats: DSN: user or password is not percent-encoded correctly")
-		}
+func (t *Target) parseAuthority(authority string) (err error) {
+	var hosts string
+	if t.Username, t.Password, hosts, err = dsn.CutUser(authority); err != nil {
+		return fmt.Errorf("oncenats: DSN: %w", err)
 	}
-	for host := range strings.SplitSeq(hosts, ",") {
-		addr, err := withPort(host, "4222")
-		if err != nil {
-			return err
-		}
-		t.Addrs = append(t.Addrs, addr)
+	if t.Addrs, err = dsn.Hosts(hosts, "4222", wantDSN); err != nil {
+		return fmt.Errorf("oncenats: DSN: %w", err)
 	}
 	return nil
-}
-
-func withPort(host, port string) (string, error) {
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		host, port = h, p
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("oncenats: DSN: a port is not a number from 1 to 65535")
-	}
-	if host == "" {
-		return "", fmt.Errorf("oncenats: DSN: a host is missing; %s", wantDSN)
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 // The name of the stream is part of subjects and of paths on the servers.
@@ -165,15 +135,10 @@ func (t *Target) parameter(name, value string) (err error) {
 		if !streamName.MatchString(value) {
 			err = errors.New("oncenats: DSN: domain must have 1 to 64 of the characters A-Z, a-z, 0-9, _ and -")
 		}
-	case "tls_ca":
-		t.tls.ca = value
-	case "tls_cert":
-		t.tls.cert = value
-	case "tls_key":
-		t.tls.key = value
-	case "tls_server_name":
-		t.tls.serverName = value
 	default:
+		if t.tls.Set(name, value) {
+			return nil
+		}
 		// Its name is not repeated: it may be the end of a password with a question mark in it.
 		return errors.New("oncenats: DSN: unknown parameter; those that there are: " +
 			"max_outcome, monitor, replicas, max_bytes, dial_timeout, timeout, token, creds, nkey, " +
@@ -217,28 +182,14 @@ func (t Target) api(request string) string {
 // tlsConfig returns what to connect with, or nil for no TLS.
 func (t Target) tlsConfig() (*tls.Config, error) {
 	if !t.Encrypted {
-		if t.tls != (tlsFiles{}) {
+		if t.tls != (dsn.TLS{}) {
 			return nil, errors.New("oncenats: DSN has TLS parameters but no TLS; write nats+tls")
 		}
 		return nil, nil
 	}
-	c := &tls.Config{ServerName: t.tls.serverName, MinVersion: tls.VersionTLS12}
-	if t.tls.ca != "" {
-		pem, err := os.ReadFile(t.tls.ca)
-		if err != nil {
-			return nil, fmt.Errorf("oncenats: DSN: tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("oncenats: DSN: tls_ca holds no certificate in PEM form")
-		}
-	}
-	if t.tls.cert != "" || t.tls.key != "" {
-		pair, err := tls.LoadX509KeyPair(t.tls.cert, t.tls.key)
-		if err != nil {
-			return nil, fmt.Errorf("oncenats: DSN: tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, err := t.tls.Config()
+	if err != nil {
+		return nil, fmt.Errorf("oncenats: DSN: %w", err)
 	}
 	return c, nil
 }

@@ -1,23 +1,25 @@
 package oncenats_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/oncehq/once/internal/check/processes"
+	"github.com/oncehq/once/store/oncenats"
 )
 
 func TestMain(m *testing.M) {
-	var err error
-	switch node, dsn := os.Getenv(nodeEnv), os.Getenv(workerEnv); {
-	case node != "":
-		err = serve(node)
-	case dsn != "":
-		err = work(dsn, os.Args[1])
-	default:
-		os.Exit(m.Run())
+	if node := os.Getenv(nodeEnv); node != "" {
+		if err := serve(node); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	processes.Work(func(ctx context.Context, dsn string) (processes.Store, error) {
+		return oncenats.Open(ctx, patient(oncenats.Config{DSN: dsn}))
+	})
+	os.Exit(m.Run())
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/check/skew"
 	"github.com/oncehq/once/oncetest"
 	"github.com/oncehq/once/store/oncenats"
 )
@@ -85,8 +86,8 @@ func options(cfg oncenats.Config) oncetest.Options {
 	return oncetest.Options{
 		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
 		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
-		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
-			return openSkewed(t, cfg, skew)
+		SkewedHandle: func(t *testing.T, _ once.Store, by time.Duration) once.Store {
+			return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return oncenats.Open(ctx, patient(cfg)) })
 		},
 	}
 }

@@ -2,16 +2,15 @@ package onceredis
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oncehq/once/internal/dsn"
 )
 
 // A Mode says how the servers work together.
@@ -44,12 +43,9 @@ type Target struct {
 	Username, Password                 string
 	SentinelUsername, SentinelPassword string
 
-	tls    tlsFiles
+	tls    dsn.TLS
 	config Config // from the parameters
 }
-
-// tlsFiles are the parameters for TLS.
-type tlsFiles struct{ ca, cert, key, serverName string }
 
 const wantDSN = "want redis://host:port/db, redis+sentinel://host:port,host:port/master/db or " +
 	"redis+cluster://host:port,host:port, rediss for TLS"
@@ -70,9 +66,9 @@ const wantDSN = "want redis://host:port/db, redis+sentinel://host:port,host:port
 // and tls_key name PEM files, and tls_server_name the name in the servers' certificates.
 //
 // Errors do not repeat the DSN, since it may hold a password.
-func ParseDSN(dsn string) (Target, error) {
+func ParseDSN(text string) (Target, error) {
 	var t Target
-	scheme, rest, found := strings.Cut(dsn, "://")
+	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
 		return t, fmt.Errorf("onceredis: DSN has no scheme; %s", wantDSN)
 	}
@@ -91,48 +87,22 @@ func ParseDSN(dsn string) (Target, error) {
 	return t, err
 }
 
-func (t *Target) parseAuthority(authority string) error {
-	hosts := authority
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		user, password, _ := strings.Cut(authority[:at], ":")
-		hosts = authority[at+1:]
-		var err1, err2 error
-		t.Username, err1 = url.PathUnescape(user)
-		t.Password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil {
-			return errors.New("onceredis: DSN: user or password is not percent-encoded correctly")
-		}
+func (t *Target) parseAuthority(authority string) (err error) {
+	var hosts string
+	if t.Username, t.Password, hosts, err = dsn.CutUser(authority); err != nil {
+		return fmt.Errorf("onceredis: DSN: %w", err)
 	}
 	port := "6379"
 	if t.Mode == Sentinel {
 		port = "26379"
 	}
-	for host := range strings.SplitSeq(hosts, ",") {
-		addr, err := withPort(host, port)
-		if err != nil {
-			return err
-		}
-		t.Addrs = append(t.Addrs, addr)
+	if t.Addrs, err = dsn.Hosts(hosts, port, wantDSN); err != nil {
+		return fmt.Errorf("onceredis: DSN: %w", err)
 	}
 	if t.Mode == Single && len(t.Addrs) > 1 {
 		return errors.New("onceredis: DSN has several hosts; say redis+sentinel or redis+cluster")
 	}
 	return nil
-}
-
-func withPort(host, port string) (string, error) {
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		host, port = h, p
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("onceredis: DSN: a port is not a number from 1 to 65535")
-	}
-	if host == "" {
-		return "", fmt.Errorf("onceredis: DSN: a host is missing; %s", wantDSN)
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 func (t *Target) parsePath(path string) error {
@@ -209,15 +179,10 @@ func (t *Target) parameter(name, value string) (err error) {
 		t.SentinelUsername = value
 	case "sentinel_password":
 		t.SentinelPassword = value
-	case "tls_ca":
-		t.tls.ca = value
-	case "tls_cert":
-		t.tls.cert = value
-	case "tls_key":
-		t.tls.key = value
-	case "tls_server_name":
-		t.tls.serverName = value
 	default:
+		if t.tls.Set(name, value) {
+			return nil
+		}
 		// Its name is not repeated: it may be the end of a password with a question mark in it.
 		return errors.New("onceredis: DSN: unknown parameter; those that there are: " +
 			"prefix, min_replicas, min_replicas_timeout, max_outcome, max_conns, max_flush_delay, " +
@@ -256,28 +221,14 @@ func (t Target) GoString() string { return "onceredis.Target(" + strconv.Quote(t
 // tlsConfig returns what to connect with, or nil for no TLS.
 func (t Target) tlsConfig() (*tls.Config, error) {
 	if !t.Encrypted {
-		if t.tls != (tlsFiles{}) {
+		if t.tls != (dsn.TLS{}) {
 			return nil, errors.New("onceredis: DSN has TLS parameters but no TLS; write rediss")
 		}
 		return nil, nil
 	}
-	c := &tls.Config{ServerName: t.tls.serverName, MinVersion: tls.VersionTLS12}
-	if t.tls.ca != "" {
-		pem, err := os.ReadFile(t.tls.ca)
-		if err != nil {
-			return nil, fmt.Errorf("onceredis: DSN: tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("onceredis: DSN: tls_ca holds no certificate in PEM form")
-		}
-	}
-	if t.tls.cert != "" || t.tls.key != "" {
-		pair, err := tls.LoadX509KeyPair(t.tls.cert, t.tls.key)
-		if err != nil {
-			return nil, fmt.Errorf("onceredis: DSN: tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, err := t.tls.Config()
+	if err != nil {
+		return nil, fmt.Errorf("onceredis: DSN: %w", err)
 	}
 	return c, nil
 }

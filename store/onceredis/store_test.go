@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/check/skew"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/oncetest"
 	"github.com/oncehq/once/store/onceredis"
@@ -55,8 +56,8 @@ func options(cfg onceredis.Config) oncetest.Options {
 	return oncetest.Options{
 		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
 		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
-		SkewedHandle: func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
-			return openSkewed(t, cfg, skew)
+		SkewedHandle: func(t *testing.T, _ once.Store, by time.Duration) once.Store {
+			return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return onceredis.Open(ctx, cfg) })
 		},
 	}
 }

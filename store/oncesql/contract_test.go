@@ -1,11 +1,13 @@
 package oncesql_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/check/skew"
 	"github.com/oncehq/once/oncetest"
 	"github.com/oncehq/once/store/oncesql"
 )
@@ -23,8 +25,8 @@ func TestContract(t *testing.T) {
 			},
 		}
 		if strings.HasPrefix(cfg.DSN, "mysql:") {
-			o.SkewedHandle = func(t *testing.T, _ once.Store, skew time.Duration) once.Store {
-				return openSkewed(t, cfg, skew)
+			o.SkewedHandle = func(t *testing.T, _ once.Store, by time.Duration) once.Store {
+				return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return oncesql.Open(ctx, cfg) })
 			}
 		}
 		if raced {

@@ -1,20 +1,21 @@
 package oncesql
 
 import (
+	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/oncehq/once/internal/dsn"
 )
 
 // mysqlConfig translates the URL into the driver's terms.
-func mysqlConfig(dsn string) (*mysql.Config, error) {
-	u, err := url.Parse(dsn)
+func mysqlConfig(text string) (*mysql.Config, error) {
+	u, err := url.Parse(text)
 	if err != nil || u.User == nil || strings.Trim(u.Path, "/") == "" {
 		// url.Parse's error quotes the DSN, and a password with it.
 		return nil, errors.New("oncesql: config: DSN is not understood; use mysql://user:password@host:port/database " +
@@ -55,33 +56,19 @@ func mysqlConfig(dsn string) (*mysql.Config, error) {
 // tlsConfig takes the parameters tls_ca, tls_cert, tls_key and tls_server_name out of the query.
 // It returns nil if there are none.
 func tlsConfig(q url.Values, host string) (*tls.Config, error) {
-	ca, cert, key, name := q.Get("tls_ca"), q.Get("tls_cert"), q.Get("tls_key"), q.Get("tls_server_name")
-	for _, param := range []string{"tls_ca", "tls_cert", "tls_key", "tls_server_name"} {
-		q.Del(param)
+	var files dsn.TLS
+	for name := range q {
+		if files.Set(name, q.Get(name)) {
+			q.Del(name)
+		}
 	}
-	if ca+cert+key+name == "" {
+	if files == (dsn.TLS{}) {
 		return nil, nil
 	}
-	if name == "" {
-		name = host
-	}
-	c := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("oncesql: config: DSN: tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("oncesql: config: DSN: tls_ca holds no certificate in PEM form")
-		}
-	}
-	if cert+key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("oncesql: config: DSN: tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	files.ServerName = cmp.Or(files.ServerName, host)
+	c, err := files.Config()
+	if err != nil {
+		return nil, fmt.Errorf("oncesql: config: DSN: %w", err)
 	}
 	return c, nil
 }
