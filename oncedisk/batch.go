@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oncehq/once"
 )
@@ -20,6 +21,34 @@ type batch struct {
 	last   bool          // of its segment: it ends with a seal entry
 	done   chan struct{} // closed when the batch is durable, or failed
 	err    error         // set before done is closed
+
+	// soon is closed after done, or before it if the disk takes longer than patience; then late is
+	// set. To wait for one channel that comes soon is cheaper than for two, and the caller's
+	// context, which may have to be made for it, is needed only if the disk hangs.
+	soon chan struct{}
+	late bool // guarded by the log's mutex until soon is closed
+}
+
+// patience is how long a verb waits for the disk before it looks at its context.
+const patience = 20 * time.Millisecond
+
+// newBatch returns one that starts there.
+func newBatch(seg *segment, offset int64) *batch {
+	return &batch{seg: seg, offset: offset, done: make(chan struct{}), soon: make(chan struct{})}
+}
+
+// wait returns true when the batch is done, and false if the context is done before.
+func (b *batch) wait(ctx context.Context) bool {
+	<-b.soon
+	if !b.late {
+		return true
+	}
+	select {
+	case <-b.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // A ticket is what a verb holds of the batch that has its entry.
@@ -51,13 +80,15 @@ type log struct {
 	current atomic.Uint64         // number of the active segment
 	broken  atomic.Pointer[error] // the first failure: nothing is acknowledged after it
 
-	mu     sync.Mutex
-	active *segment // takes the next entry
-	ahead  *segment // follows the active one; nil: not prepared yet
-	queue  []*batch // to be written, oldest first; the last one still takes entries
-	spare  [][]byte // buffers for batches
-	idle   bool     // the committer waits for wake
-	closed bool
+	mu      sync.Mutex
+	active  *segment    // takes the next entry
+	ahead   *segment    // follows the active one; nil: not prepared yet
+	queue   []*batch    // to be written, oldest first; the last one still takes entries
+	writing *batch      // what the committer has taken from the queue; or nil
+	slow    *time.Timer // runs while it is writing
+	spare   [][]byte    // buffers for batches
+	idle    bool        // the committer waits for wake
+	closed  bool
 
 	changed chan struct{} // closed and made anew when ahead, full, closed or err changes
 	wanted  chan struct{} // tells the preparer that ahead was used
@@ -73,6 +104,8 @@ func newLog(v volume, c *clock, a *alarm, active, ahead *segment) *log {
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 	}
+	l.slow = time.AfterFunc(time.Hour, l.tellLate)
+	l.slow.Stop()
 	l.current.Store(active.number)
 	if ahead == nil {
 		l.wanted <- struct{}{}
@@ -152,7 +185,7 @@ func (l *log) batch() *batch {
 			return b
 		}
 	}
-	b := &batch{seg: l.active, offset: l.active.end, done: make(chan struct{})}
+	b := newBatch(l.active, l.active.end)
 	if n := len(l.spare); n > 0 {
 		b.buf, l.spare = l.spare[n-1], l.spare[:n-1]
 	}

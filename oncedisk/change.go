@@ -21,13 +21,11 @@ func (s *Store) change(ctx context.Context, c *cell, next *entry) error {
 
 // await returns when the batch of the ticket is durable and the index knows it.
 func (s *Store) await(ctx context.Context, c *cell, next *entry, t ticket) error {
-	select {
-	case <-t.done:
-		return s.settle(c, next, t)
-	case <-ctx.Done():
+	if !t.wait(ctx) {
 		s.settleLater(c, *next, t)
 		return ctx.Err()
 	}
+	return s.settle(c, next, t)
 }
 
 func (s *Store) settleLater(c *cell, next entry, t ticket) {

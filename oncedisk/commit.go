@@ -1,6 +1,9 @@
 package oncedisk
 
-import "runtime"
+import (
+	"runtime"
+	"slices"
+)
 
 // run is the committer: the one goroutine that writes to the log.
 func (l *log) run() {
@@ -10,10 +13,7 @@ func (l *log) run() {
 		if b.last && b.err == nil {
 			b.seg.sealed.Store(true)
 		}
-		buf := b.buf
-		b.buf = nil
-		close(b.done)
-		l.recycle(buf)
+		l.finish(b)
 		// Most of those who were waiting have something to append at once. If they come first,
 		// one flush serves them all, and not every other flush a half of them.
 		runtime.Gosched()
@@ -39,8 +39,44 @@ func (l *log) next() *batch {
 	b := l.queue[0]
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
+	l.writing = b
+	l.slow.Reset(patience)
 	l.mu.Unlock()
 	return b
+}
+
+// finish tells those who wait for the batch, and keeps its buffer for another one.
+func (l *log) finish(b *batch) {
+	buf := b.buf
+	b.buf = nil
+	close(b.done)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writing = nil
+	l.slow.Stop()
+	if !b.late {
+		close(b.soon)
+	}
+	const enough = 2
+	if len(l.spare) < enough && cap(buf) <= 2*maxBatch {
+		l.spare = append(l.spare, buf[:0])
+	}
+}
+
+// tellLate tells all who wait that the disk takes long.
+func (l *log) tellLate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.writing == nil {
+		return // it has just finished
+	}
+	for _, b := range slices.Concat(l.queue, []*batch{l.writing}) {
+		if !b.late {
+			b.late = true
+			close(b.soon)
+		}
+	}
+	l.slow.Reset(patience) // for batches that are begun meanwhile
 }
 
 // commit makes a batch durable, or the log fails.
@@ -92,15 +128,6 @@ func (s *segment) mark(end int64, now instant) error {
 	place(buf, s.salt, end, true)
 	_, err := s.f.WriteAt(buf, end)
 	return err
-}
-
-func (l *log) recycle(buf []byte) {
-	const enough = 2
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.spare) < enough && cap(buf) <= 2*maxBatch {
-		l.spare = append(l.spare, buf[:0])
-	}
 }
 
 // close lets the committer finish what was appended, and ends it.

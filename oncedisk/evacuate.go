@@ -147,10 +147,9 @@ func (s *Store) bequeath(ctx context.Context, seg *segment) error {
 		return nil
 	})
 	if err == nil && last.batch != nil {
-		select {
-		case <-last.done: // and every batch before
+		if last.wait(ctx) { // and for every batch before
 			err = last.err
-		case <-ctx.Done():
+		} else {
 			err = ctx.Err()
 		}
 	}

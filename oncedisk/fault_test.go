@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -188,4 +189,60 @@ func TestDeletionsReachTheDiskInOrder(t *testing.T) {
 			t.Fatalf("the test is wrong: %d segments are left", n)
 		}
 	})
+}
+
+// While the disk hangs, each verb returns when its context is done, and what it began is finished
+// without it.
+func TestHangingDisksHoldNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := quiet().on(t, m, nil)
+		hung := false
+		synctest.Wait() // until the next segment is prepared
+		m.onStep(func(op, _ string) error {
+			if op == "sync" && !hung {
+				hung = true
+				m.mu.Unlock()
+				defer m.mu.Lock()
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		})
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range 5 { // the first is in the batch that hangs, the others behind it
+			all.Go(func() {
+				start := time.Duration(i) * time.Second
+				time.Sleep(start)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := s.Claim(ctx, claimOf(i))
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("claim %d: %v", i, err)
+				}
+				if took := time.Since(begin) - start; took != time.Second {
+					t.Errorf("claim %d returned after %v", i, took)
+				}
+			})
+		}
+		all.Wait()
+		for i := range 5 {
+			rec, err := s.Load(t.Context(), claimOf(i).Key) // waits for the disk
+			if err != nil || rec.Owner != claimOf(i).Owner || rec.State != once.InFlight {
+				t.Errorf("claim %d: %+v, %v", i, rec, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func claimOf(i int) once.Claim {
+	return once.Claim{
+		Key:   once.Key{Scope: "test", ID: fmt.Sprint(i)},
+		Owner: once.Owner{byte(i + 1)},
+		Lease: time.Minute,
+	}
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // formatVersion is that of everything in a directory of records. Other versions are refused.
-const formatVersion = 1
+const formatVersion = 2
 
 // A format is what a directory holds. The file by which it is known says so in words, for people
 // who find the directory.
@@ -43,13 +43,11 @@ type seed [16]byte
 
 // hash returns the key's place in the index. Different keys may have the same.
 func (s seed) hash(k once.Key) uint64 {
-	var stack [16 + 2 + once.MaxScope + once.MaxID]byte
-	b := append(stack[:0], s[:]...)
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(k.Scope)))
+	var stack [2 + once.MaxScope + once.MaxID]byte
+	b := binary.LittleEndian.AppendUint16(stack[:0], uint16(len(k.Scope)))
 	b = append(b, k.Scope...)
 	b = append(b, k.ID...)
-	sum := sha256.Sum256(b)
-	return binary.LittleEndian.Uint64(sum[:])
+	return sipHash(s, b)
 }
 
 // salt returns what the checksums of a segment's entries are mixed with.

@@ -71,11 +71,11 @@ func TestUnknownFormatsAreRefused(t *testing.T) {
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(m, cfg, origin{}); err == nil || !strings.Contains(err.Error(), "format 2") {
-		t.Errorf("open of format 2: error %v", err)
+	if _, err := open(m, cfg, origin{}); err == nil || !strings.Contains(err.Error(), fmt.Sprint("format ", formatVersion+1)) {
+		t.Errorf("open of an unknown format: error %v", err)
 	}
-	if _, err := check(m); err == nil || !strings.Contains(err.Error(), "format 2") {
-		t.Errorf("check of format 2: error %v", err)
+	if _, err := check(m); err == nil || !strings.Contains(err.Error(), fmt.Sprint("format ", formatVersion+1)) {
+		t.Errorf("check of an unknown format: error %v", err)
 	}
 	if m.locked {
 		t.Error("the directory stays locked")

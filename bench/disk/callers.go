@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -80,8 +80,10 @@ func newClaim(rnd *rand.Rand) once.Claim {
 	var id [16]byte
 	binary.LittleEndian.PutUint64(id[:], rnd.Uint64())
 	binary.LittleEndian.PutUint64(id[8:], rnd.Uint64())
+	var text [32]byte
+	hex.Encode(text[:], id[:])
 	c := once.Claim{
-		Key:   once.Key{Scope: scope, ID: strconv.FormatUint(rnd.Uint64(), 36) + strconv.FormatUint(rnd.Uint64(), 36)},
+		Key:   once.Key{Scope: scope, ID: string(text[:])},
 		Owner: once.Owner(id),
 		Lease: 10 * time.Second,
 	}
