@@ -21,7 +21,7 @@ type server struct {
 	cmd    *exec.Cmd
 	addr   string
 	client rueidis.Client
-	empty  int64 // bytes of memory before
+	empty  float64 // bytes of memory before
 }
 
 func startServer() (*server, error) {
@@ -32,7 +32,8 @@ func startServer() (*server, error) {
 	s := &server{addr: l.Addr().String()}
 	_, port, _ := net.SplitHostPort(s.addr)
 	l.Close()
-	s.cmd = exec.Command("redis-server", "--port", port, "--save", "", "--appendonly", "no", "--dir", "/tmp")
+	s.cmd = exec.Command("redis-server", "--port", port, "--save", "", "--appendonly", "no",
+		"--dir", "/tmp", "--enable-debug-command", "local")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
@@ -55,25 +56,83 @@ func (s *server) stop() {
 	s.cmd.Wait()
 }
 
-// info returns a number that INFO tells, without its fraction.
-func (s *server) info(section, name string) (int64, error) {
+// info returns the sum of the numbers that INFO tells under the names.
+func (s *server) info(section string, names ...string) (sum float64, err error) {
 	text, err := s.client.Do(context.Background(), s.client.B().Info().Section(section).Build()).ToString()
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(text, "\n"+name+":")
-	value, _, _ := strings.Cut(rest, "\r")
-	f, err := strconv.ParseFloat(value, 64)
-	return int64(f*1000) / 1000, err
+	for _, name := range names {
+		_, rest, _ := strings.Cut(text, "\n"+name+":")
+		value, _, _ := strings.Cut(rest, "\r")
+		f, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("INFO %s: %s: %w", section, name, err)
+		}
+		sum += f
+	}
+	return sum, nil
 }
 
 func (s *server) cost() (disk, memory int64, err error) {
 	used, err := s.info("memory", "used_memory")
-	return 0, used - s.empty, err
+	return 0, int64(used - s.empty), err
 }
 
-// forget is not measured: the keys have hours to live.
-func (s *server) forget() (time.Duration, error) { return 0, errors.ErrUnsupported }
+// forget gives every key a millisecond to live while the server's own expiry stands still, and
+// returns the processor time that the server takes from then on until no key is left.
+func (s *server) forget() (time.Duration, error) {
+	if err := s.setActiveExpire("0"); err != nil {
+		return 0, err
+	}
+	if err := s.expireAll(); err != nil {
+		return 0, err
+	}
+	before, err := s.info("cpu", "used_cpu_sys", "used_cpu_user")
+	if err != nil {
+		return 0, err
+	}
+	if err := s.setActiveExpire("1"); err != nil {
+		return 0, err
+	}
+	for {
+		time.Sleep(50 * time.Millisecond)
+		left, err := s.client.Do(context.Background(), s.client.B().Dbsize().Build()).AsInt64()
+		if err != nil {
+			return 0, err
+		}
+		if left == 0 {
+			after, err := s.info("cpu", "used_cpu_sys", "used_cpu_user")
+			return time.Duration((after - before) * float64(time.Second)), err
+		}
+	}
+}
+
+func (s *server) setActiveExpire(value string) error {
+	return s.client.Do(context.Background(), s.client.B().Arbitrary("DEBUG", "SET-ACTIVE-EXPIRE", value).Build()).Error()
+}
+
+func (s *server) expireAll() error {
+	ctx := context.Background()
+	for cursor := uint64(0); ; {
+		page, err := s.client.Do(ctx, s.client.B().Scan().Cursor(cursor).Count(1000).Build()).AsScanEntry()
+		if err != nil {
+			return err
+		}
+		cmds := make(rueidis.Commands, len(page.Elements))
+		for i, key := range page.Elements {
+			cmds[i] = s.client.B().Pexpire().Key(key).Milliseconds(1).Build()
+		}
+		for _, reply := range s.client.DoMulti(ctx, cmds...) {
+			if err := reply.Error(); err != nil {
+				return err
+			}
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}
 
 // hashes is the store of ids.
 type hashes struct {
