@@ -1,77 +1,79 @@
 package oncenats
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/oncehq/once"
 )
 
 // Claim implements [once.Store]. The claim and the question how the record stands travel together,
 // so that a claim that is won and one that is answered by the standing record are one round trip
-// each. To take over takes another one.
+// each. To take over takes another one, and so does it to be sure that a record is in doubt.
 func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
-	p, err := s.beginClaim(ctx, c)
+	if err := c.Check(); err != nil {
+		return once.Record{}, err
+	}
+	ctx, cancel, err := s.begin(ctx, "claim")
 	if err != nil {
 		return once.Record{}, err
 	}
-	defer p.cancel()
-	return s.endClaim(p)
+	defer cancel()
+	return s.endClaim(ctx, s.beginClaim(c))
 }
 
 // batchStep is how many claims travel together at most. A server drops requests when thousands wait.
 const batchStep = 500
 
-// ClaimBatch implements [once.Batcher]: what up to 500 claims send travels together.
+// ClaimBatch implements [once.Batcher]: what up to 500 claims send travels together. If the servers
+// cannot be reached for as long as Config.Timeout, no more is tried.
 func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.ClaimResult {
-	results := make([]once.ClaimResult, 0, len(claims))
-	for some := range slices.Chunk(claims, batchStep) {
-		results = append(results, s.claimTogether(ctx, some)...)
+	results := make([]once.ClaimResult, len(claims))
+	var lost error
+	for from := 0; from < len(claims); from += batchStep {
+		to := min(from+batchStep, len(claims))
+		lost = s.claimTogether(ctx, claims[from:to], results[from:to], lost)
 	}
 	return results
 }
 
-func (s *Store) claimTogether(ctx context.Context, claims []once.Claim) []once.ClaimResult {
-	results := make([]once.ClaimResult, len(claims))
+// claimTogether makes the claims, unless the servers are lost or get so, which it returns.
+func (s *Store) claimTogether(
+	ctx context.Context, claims []once.Claim, results []once.ClaimResult, lost error,
+) error {
+	cancel := func() {}
+	if lost == nil {
+		ctx, cancel, lost = s.begin(ctx, "claim")
+	}
+	defer cancel()
 	pending := make([]*pendingClaim, len(claims))
 	for i, c := range claims {
-		pending[i], results[i].Err = s.beginClaim(ctx, c)
+		if results[i].Err = cmp.Or(c.Check(), lost); results[i].Err == nil {
+			pending[i] = s.beginClaim(c)
+		}
 	}
 	for i, p := range pending {
 		if p != nil {
-			results[i].Record, results[i].Err = s.endClaim(p)
-			p.cancel()
+			results[i].Record, results[i].Err = s.endClaim(ctx, p)
 		}
 	}
-	return results
+	return lost
 }
 
-// A pendingClaim is a claim of which the first flight is under way.
+// A pendingClaim is a claim of which a flight is under way.
 type pendingClaim struct {
 	once.Claim
-	ctx     context.Context
-	cancel  context.CancelFunc
 	subject string
 	next    *entry // what was sent
 	flight  flight
 }
 
-func (s *Store) beginClaim(ctx context.Context, c once.Claim) (*pendingClaim, error) {
-	if err := c.Check(); err != nil {
-		return nil, err
-	}
-	if err := s.usable(ctx); err != nil {
-		return nil, err
-	}
-	ctx, cancel := s.bounded(ctx)
-	if err := s.wire.ready(ctx); err != nil {
-		cancel()
-		return nil, explain("claim", err)
-	}
-	p := &pendingClaim{Claim: c, ctx: ctx, cancel: cancel, subject: s.target.subject(c.Key)}
+func (s *Store) beginClaim(c once.Claim) *pendingClaim {
+	p := &pendingClaim{Claim: c, subject: s.target.subject(c.Key)}
 	s.sendClaim(p, s.fresh(c), 0)
-	return p, nil
+	return p
 }
 
 // fresh returns the first state of a record.
@@ -98,32 +100,48 @@ func (s *Store) sendClaim(p *pendingClaim, next *entry, expected uint64) {
 	p.flight.write = s.write(p.subject, next, expected)
 }
 
-// endClaim carries the claim to its end.
-func (s *Store) endClaim(p *pendingClaim) (once.Record, error) {
+// endClaim carries the claim to its end. What has no room may still be told of the record that
+// stands: a server that is full may say so before it looks for that.
+func (s *Store) endClaim(ctx context.Context, p *pendingClaim) (once.Record, error) {
 	for tries := 0; ; tries++ {
-		seq, ok, err := s.written(p.ctx, p.flight.write)
-		if ok || err != nil {
+		seq, ok, err := s.written(ctx, p.flight.write)
+		err = explain("claim", err)
+		full := errors.Is(err, once.ErrFull)
+		if ok || err != nil && !full {
 			s.wire.forget(p.flight.read)
+			if ok {
+				return s.won(p, seq), nil
+			}
+			return once.Record{}, err
 		}
-		if err != nil {
-			return once.Record{}, explain("claim", err)
-		}
-		if ok {
-			return s.won(p, seq), nil
-		}
-		stood, err := s.seen(p.ctx, p.flight)
-		if err != nil {
-			return once.Record{}, explain("claim", err)
-		}
-		next, expected, rec, err := s.decide(p.Claim, stood)
+		next, expected, rec, decision := s.answer(ctx, p)
 		if next == nil {
-			return rec, err
+			return rec, decision
 		}
-		if err := pause(p.ctx, tries); err != nil {
+		if full {
+			return once.Record{}, err
+		}
+		if err := pause(ctx, tries); err != nil {
 			return once.Record{}, explain("claim", err)
 		}
 		s.sendClaim(p, next, expected)
 	}
+}
+
+// answer decides what the claim comes to, now that its message was not taken.
+func (s *Store) answer(ctx context.Context, p *pendingClaim) (*entry, uint64, once.Record, error) {
+	stood, err := s.seen(ctx, p.flight)
+	if err != nil {
+		return nil, 0, once.Record{}, explain("claim", err)
+	}
+	next, expected, rec, decision := s.decide(p.Claim, stood)
+	if rec.State != once.InDoubt {
+		return next, expected, rec, decision
+	}
+	if stood, err = s.confirmed(ctx, p.subject, stood); err != nil {
+		return nil, 0, once.Record{}, explain("claim", err)
+	}
+	return s.decide(p.Claim, stood)
 }
 
 // decide returns what the claim comes to if the record stands like this: a next state of the

@@ -12,14 +12,15 @@ import (
 
 // A clock tells the time of the stream's leader. Only a description of the stream tells it; so one
 // is asked for together with a record. That costs the server more than the record does: callers
-// share a question that is already on its way. Any time that is told after a verb has begun is as
-// good as one that it asked for itself.
+// share a question that is already on its way. What they are told may be the time of a moment before
+// their verb began: see [told].
 type clock struct {
 	wire    *wire
 	request string // subject
 
 	mu     sync.Mutex // guards the rest
 	asking *call      // the last one
+	sent   time.Time  // when that was asked
 	last   time.Time  // that was told
 	heard  time.Time  // when that was, by the clock of this process
 }
@@ -29,8 +30,22 @@ var errSuperseded = errors.New("oncenats: asked anew")
 
 // A question is a call for the time.
 type question struct {
-	call   *call
-	shared bool // it was on its way before
+	call *call
+	age  time.Duration // for how long it was on its way before the verb began; 0: it was not
+}
+
+// told is the time of a moment between that at which it was asked for and that at which the answer
+// was there. So it may be earlier than the beginning of a verb that shared the question, but by no
+// more than age.
+type told struct {
+	now time.Time
+	age time.Duration
+}
+
+// unsure reports that the entry's term may have ended between the moment of which the time was told
+// and the beginning of the verb.
+func (t told) unsure(e *entry) bool {
+	return e != nil && e.left(t.now) > 0 && e.left(t.now) <= t.age
 }
 
 // ask asks for the time.
@@ -41,55 +56,58 @@ func (k *clock) ask() question {
 		select {
 		case <-k.asking.done:
 		default:
-			return question{k.asking, true}
+			return question{k.asking, max(time.Since(k.sent), 1)}
 		}
 	}
 	k.send()
-	return question{k.asking, false}
+	return question{k.asking, 0}
 }
 
-func (k *clock) send() { k.asking = k.wire.send(&nats.Msg{Subject: k.request}, k.note) }
+func (k *clock) send() {
+	k.sent = time.Now()
+	k.asking = k.wire.send(&nats.Msg{Subject: k.request}, k.note)
+}
 
 // read returns what was told. It is called when the answer is there to something that was sent after
 // the question was asked: a shared question that was not answered before may have been lost, and
 // is asked anew.
-func (k *clock) read(ctx context.Context, q question) (time.Time, error) {
-	c := q.call
-	if q.shared {
+func (k *clock) read(ctx context.Context, q question) (told, error) {
+	if q.age > 0 {
 		select {
-		case <-c.done:
+		case <-q.call.done:
 		default:
-			c = k.anew(c)
+			q = k.anew(q)
 		}
 	}
 	for {
 		select {
-		case <-c.done:
+		case <-q.call.done:
 		case <-ctx.Done():
-			k.wire.end(c, nil, errSuperseded) // others who share it will ask anew
-			return time.Time{}, ended(ctx)
+			k.wire.end(q.call, nil, errSuperseded) // others who share it will ask anew
+			return told{}, ended(ctx)
 		}
-		if c.err == errSuperseded {
-			c = k.anew(c)
+		if q.call.err == errSuperseded {
+			q = k.anew(q)
 			continue
 		}
-		m, err := k.wire.wait(ctx, c)
+		m, err := k.wire.wait(ctx, q.call)
 		if err != nil {
-			return time.Time{}, err
+			return told{}, err
 		}
-		return parseClock(m.Data)
+		now, err := parseClock(m.Data)
+		return told{now, q.age}, err
 	}
 }
 
-// anew returns a question that was asked later.
-func (k *clock) anew(old *call) *call {
+// anew returns a question that was asked later, after the verb began that asked the old one.
+func (k *clock) anew(old question) question {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.asking == old {
-		k.wire.end(old, nil, errSuperseded)
+	if k.asking == old.call {
+		k.wire.end(old.call, nil, errSuperseded)
 		k.send()
 	}
-	return k.asking
+	return question{k.asking, 0}
 }
 
 func (k *clock) note(m *nats.Msg) {

@@ -15,6 +15,7 @@
 //
 //	stream and setting                   process killed   power lost   failover
 //	memory, 1 replica                    lost             lost         –
+//	file, 1 replica, persist_mode async  lost             lost         –
 //	file, 1 replica                      survives         lost         –
 //	file, 1 replica, sync always         survives         survives     –
 //	memory, 3 or 5 replicas              survives         lost         survives
@@ -41,25 +42,27 @@
 // and releases what this process has claimed, and so knows; if not, it is read first.
 //
 //	verb                                        round trips  requests
-//	claim: fresh                                1            2 or 3
-//	claim: replay, in flight, in doubt          1            2 or 3
+//	claim: fresh, replay, in flight             1            2 or 3
+//	claim: in doubt                             2            3 to 5
 //	claim: takeover, or right after a release   2            4 to 6
 //	renew, complete, release                    1            1
 //	the same through another process            2            3 or 4
 //	load                                        1            1 or 2
+//	load: in doubt                              2            2 to 4
 //
 // A claim sends its message, the question how the record stands and the question what time it
-// is, one after the other without waiting. If the message is taken the rest does not matter.
+// is, one after the other without waiting. If the message is taken the rest does not matter. That a
+// record is in doubt is said when it was read once more, unchanged, after the time was told.
 //
 // # Whose clock decides
 //
 // A lease or a retention begins at its message's timestamp, which the stream's leader sets, and how
 // long it is stands in the message. Whether it is over is decided by the time that the leader tells
 // beside the record: only its description of a stream tells it (STREAM.INFO), so that is asked for
-// along with the record; verbs at the same time share the answer, which for each of them was told after
-// it had begun. The clock of the client is in none of this. It is a client that concludes that a
-// lease is over, but one that concluded from an old record cannot take over: the server refuses
-// its message.
+// along with the record. Verbs at the same time share the answer; where it makes a difference that the
+// question was asked a little before a verb began, that verb asks again. What time it is for the client
+// is in none of this. It is a client that concludes that a lease is over, but one that concluded from
+// an old record cannot take over: the server refuses its message.
 //
 // The server removes what is over by itself: every message has a time to live (Nats-TTL, of 2.11), in
 // seconds, and a little longer than the record is needed. Whether the message is there still is
@@ -72,8 +75,9 @@
 //
 // # What the servers need
 //
-// NATS 2.11 or newer, with JetStream. The stream is made by [Migrate] or once migrate, never by [Open],
-// which refuses one that could drop a claim: with max_age, discard old, work queues.
+// NATS 2.11 or newer, and 2.12 for a stream of several replicas, with JetStream. The stream is made by
+// [Migrate] or once migrate, never by [Open], which refuses one that could drop a claim: with max_age,
+// discard old, work queues.
 // An outcome shares a message with its key: the server's max_payload, 1 MiB by default, bounds both
 // together, and [Store.MaxOutcome] says how much is left for the outcome. When the stream is full
 // (max_bytes, max_msgs, the account's limits) claims are refused with [once.ErrFull]; but so are

@@ -63,6 +63,9 @@ func (d stream) findings(t Target) []string {
 	if c.Storage == jetstream.MemoryStorage {
 		report("The stream is in memory only (storage memory); make one with storage file.")
 	}
+	if d.async() {
+		report(asyncNote)
+	}
 	if n := d.replicas(); n%2 == 0 {
 		report("%d servers keep the stream, which survives no more than %d would; set replicas to %d.", n, n-1, n+1)
 	} else if n == 1 && d.Cluster != nil && d.Cluster.Name != "" {

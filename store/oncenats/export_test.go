@@ -1,6 +1,10 @@
 package oncenats
 
-import "time"
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // NeverAskAgain has waits rely on what the server tells.
 func (s *Store) NeverAskAgain() { s.firstPause = time.Hour }
@@ -11,4 +15,19 @@ func (s *Store) Settle() {
 	asking := s.clock.asking
 	s.clock.mu.Unlock()
 	<-asking.done
+}
+
+// Unanswered returns how many requests are on their way.
+func (s *Store) Unanswered() int {
+	s.wire.mu.Lock()
+	defer s.wire.mu.Unlock()
+	return len(s.wire.calls)
+}
+
+// CheckStream reports why a stream that is as it should be cannot be kept by so many servers of this
+// version.
+func CheckStream(version string, replicas int) []error {
+	t := Target{Stream: DefaultStream}
+	config := t.newStream(Config{Replicas: replicas})
+	return stream{jetstream.StreamInfo{Config: config}, version}.check(t)
 }

@@ -188,6 +188,32 @@ func TestOneExecutionThoughTheServerWasKilled(t *testing.T) {
 	}
 }
 
+// However many claims there are, they wait for a connection once.
+func TestBatchWithoutAConnectionEndsWithTheTimeout(t *testing.T) {
+	t.Parallel()
+	n := startMigrated(t)
+	s := open(t, oncenats.Config{DSN: n.dsn(), Timeout: time.Second})
+	n.stop()
+	eventually(t, "the connection is lost", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		return second(s.Load(ctx, newClaim().Key)) != nil
+	})
+	claims := make([]once.Claim, 2000)
+	for i := range claims {
+		claims[i] = newClaim()
+	}
+	claims[1000].Owner = once.Owner{}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for i, res := range s.ClaimBatch(ctx, claims) {
+		if res.Err == nil {
+			t.Fatalf("claim %d: no error without a server", i)
+		}
+	}
+	ok(t, ctx.Err()) // it was not this that ended it
+}
+
 // A server that does not come back: nothing may be run, and nothing is said to have happened.
 func TestNothingRunsWithoutTheServer(t *testing.T) {
 	t.Parallel()

@@ -78,7 +78,7 @@ func (s *Store) written(ctx context.Context, c *call) (seq uint64, ok bool, err 
 	return ack.Seq, true, nil
 }
 
-// seen returns how the record stood.
+// seen returns how the record stood, at a time that is not before the verb began.
 func (s *Store) seen(ctx context.Context, f flight) (sight, error) {
 	m, err := s.wire.wait(ctx, f.read)
 	if err != nil {
@@ -88,8 +88,29 @@ func (s *Store) seen(ctx context.Context, f flight) (sight, error) {
 	if err != nil {
 		return sight{}, err
 	}
-	now, err := s.clock.read(ctx, f.time)
-	return sight{e, now}, err
+	t, err := s.clock.read(ctx, f.time)
+	if err == nil && t.unsure(e) {
+		t, err = s.clock.read(ctx, s.clock.anew(f.time))
+	}
+	return sight{e, t.now}, err
+}
+
+// confirmed returns how the record stood, given how it was seen. The time may have been told after the
+// record was read, and the owner may have renewed the lease, or completed the operation, between the
+// two: then it was never in doubt. If nothing has changed when the record is read again, it was.
+func (s *Store) confirmed(ctx context.Context, subject string, v sight) (sight, error) {
+	for v.inDoubt() {
+		again, err := s.seen(ctx, s.look(subject))
+		if err != nil || again.entry != nil && again.entry.seq == v.entry.seq {
+			return v, err
+		}
+		v = again
+	}
+	return v, nil
+}
+
+func (v sight) inDoubt() bool {
+	return v.entry != nil && v.entry.kind == claimed && v.entry.left(v.now) <= 0
 }
 
 // readEntry reads the answer to the question how a record stands, which is nil if there is none.

@@ -12,14 +12,16 @@ import (
 
 // A gate is a proxy that counts the messages that a client publishes, and holds back all that the
 // server says until a number of them has passed: what the client sends then it sends without
-// having heard an answer.
+// having heard an answer. It can also hold back some of the messages.
 type gate struct {
 	addr string
 
 	mu     sync.Mutex // guards the rest
 	opened *sync.Cond
-	until  int // how many messages must have passed before the server is heard
-	passed int // messages, since expect
+	until  int      // how many messages must have passed before the server is heard
+	passed int      // messages, since expect
+	hold   string   // messages are held back whose first line contains this; empty: none
+	held   []func() // send what was held back
 }
 
 func newGate(t testing.TB, target string) *gate {
@@ -61,6 +63,22 @@ func (g *gate) expect(n int) {
 	g.opened.Broadcast()
 }
 
+// holdBack keeps messages whose subject contains the text from the server, until letGo.
+func (g *gate) holdBack(text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hold = text
+}
+
+func (g *gate) letGo() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, send := range g.held {
+		send()
+	}
+	g.hold, g.held = "", nil
+}
+
 func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -85,16 +103,26 @@ func (g *gate) requests(client io.Reader, server io.Writer) {
 				return
 			}
 		}
-		if message {
-			g.mu.Lock()
-			g.passed++
-			g.opened.Broadcast()
-			g.mu.Unlock()
-		}
-		if _, err := server.Write(append([]byte(line), payload...)); err != nil {
+		if err := g.request(server, line, payload, message); err != nil {
 			return
 		}
 	}
+}
+
+func (g *gate) request(server io.Writer, line string, payload []byte, message bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	text := append([]byte(line), payload...)
+	if message {
+		g.passed++
+		g.opened.Broadcast()
+		if g.hold != "" && strings.Contains(line, g.hold) {
+			g.held = append(g.held, func() { server.Write(text) })
+			return nil
+		}
+	}
+	_, err := server.Write(text)
+	return err
 }
 
 func (g *gate) answers(server io.Reader, client io.Writer) {

@@ -30,6 +30,9 @@ func guarantees(d stream, all servers) once.Guarantees {
 	case d.Config.Storage == jetstream.MemoryStorage:
 		g.Notes = append(g.Notes, "The stream is in memory only, and lost when most of its servers end at the same time; "+
 			"make one with storage file.")
+	case d.async():
+		g.Crash = once.Lost
+		g.Notes = append(g.Notes, asyncNote)
 	case durable:
 		g.Power = once.Survives
 	default:
@@ -43,3 +46,8 @@ func guarantees(d stream, all servers) once.Guarantees {
 	g.Notes = append(g.Notes, "Leases rest on the wall clock of the stream's leader: nobody may set it, and those of several servers must agree.")
 	return g
 }
+
+// async reports that the server acknowledges messages that it has not written yet.
+func (d stream) async() bool { return d.Config.PersistMode == jetstream.AsyncPersistMode }
+
+const asyncNote = "The stream acknowledges what it has not written yet (persist_mode async); make one without that."

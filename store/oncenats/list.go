@@ -205,10 +205,15 @@ func (l *list) selected(rec once.Record) bool {
 		l.now.Sub(rec.Created) >= f.OlderThan
 }
 
-// now returns the time of the stream's leader.
+// now returns the time of the stream's leader, at some moment after this was called.
 func (s *Store) now(ctx context.Context) (time.Time, error) {
 	if err := s.wire.ready(ctx); err != nil {
 		return time.Time{}, err
 	}
-	return s.clock.read(ctx, s.clock.ask())
+	q := s.clock.ask()
+	if q.age > 0 {
+		q = s.clock.anew(q)
+	}
+	t, err := s.clock.read(ctx, q)
+	return t.now, err
 }

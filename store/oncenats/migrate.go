@@ -82,6 +82,8 @@ func (t Target) demand(c *jetstream.StreamConfig, cfg Config) {
 	c.MaxAge = 0
 	c.NoAck = false
 	c.AllowMsgTTL = true
+	c.SubjectDeleteMarkerTTL = 0
+	c.SubjectTransform = nil
 	c.RePublish = &jetstream.RePublish{Source: t.subjects() + ">", Destination: t.told() + ">", HeadersOnly: true}
 	c.Replicas = cmp.Or(cfg.Replicas, c.Replicas)
 	c.MaxBytes = cmp.Or(cfg.MaxBytes, c.MaxBytes)

@@ -87,17 +87,19 @@ func reach(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // probe does what every claim does, in a way that changes nothing: it writes a record that the
-// server must refuse. So the user's permissions are known before the first claim.
+// server must refuse. So the user's permissions are known before the first claim. A server that is
+// full still tells what it has.
 func (s *Store) probe(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	subject := s.target.subject(once.Key{Scope: "once", ID: "probe"})
 	f := s.look(subject)
 	f.write = s.write(subject, &entry{kind: removed}, impossible)
-	if _, _, err := s.written(ctx, f.write); err != nil {
-		return explain("open", err)
+	_, _, err := s.written(ctx, f.write)
+	if err = explain("open", err); err != nil && !errors.Is(err, once.ErrFull) {
+		return err
 	}
-	_, err := s.seen(ctx, f)
+	_, err = s.seen(ctx, f)
 	return explain("open", err)
 }
 

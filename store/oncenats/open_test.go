@@ -128,6 +128,10 @@ func TestOpenRefusesStreamsThatCouldDropClaims(t *testing.T) {
 		"republish": {func(c *jetstream.StreamConfig) { c.RePublish = nil }, "republish"},
 		"subjects":  {func(c *jetstream.StreamConfig) { c.Subjects = []string{"once.subjects.a.>"} }, "subjects"},
 		"acks":      {func(c *jetstream.StreamConfig) { c.NoAck = true }, "no_ack"},
+		"markers":   {func(c *jetstream.StreamConfig) { c.SubjectDeleteMarkerTTL = time.Hour }, "subject_delete_marker_ttl"},
+		"transform": {func(c *jetstream.StreamConfig) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "once.transform.*.*", Destination: "once.transform.{{wildcard(2)}}.{{wildcard(1)}}"}
+		}, "subject_transform"},
 	} {
 		dsn := n.dsn() + "/" + name
 		c := schema(t, dsn)
@@ -143,6 +147,25 @@ func TestOpenRefusesStreamsThatCouldDropClaims(t *testing.T) {
 		}
 		ok(t, oncenats.Migrate(t.Context(), patient(oncenats.Config{DSN: dsn})))
 		wins(t, open(t, oncenats.Config{DSN: dsn}), newClaim())
+	}
+}
+
+// Servers of NATS 2.11 each check by themselves whether the last message is the one that is expected, and
+// each removes what is over by itself: one that is a moment late would leave out a claim that the
+// others have.
+func TestReplicasNeedServersThatAgree(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		version  string
+		replicas int
+		fit      bool
+	}{
+		{"2.11.17", 1, true}, {"2.11.17", 3, false}, {"2.12.0", 3, true}, {"2.15.3", 5, true}, {"3.0.0", 3, true},
+	} {
+		err := errors.Join(oncenats.CheckStream(c.version, c.replicas)...)
+		if (err == nil) != c.fit || err != nil && !strings.Contains(err.Error(), "2.12 or newer") {
+			t.Errorf("%d servers of version %s: got error %v", c.replicas, c.version, err)
+		}
 	}
 }
 

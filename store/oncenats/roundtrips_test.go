@@ -32,7 +32,6 @@ func TestEveryVerbIsOneRoundTrip(t *testing.T) {
 		{"fresh claim", func() error { return second(s.Claim(t.Context(), fresh)) }, 3},
 		{"replay", func() error { return second(s.Claim(t.Context(), claimOn(done.Key))) }, 3},
 		{"claim while in flight", func() error { return second(s.Claim(t.Context(), claimOn(inFlight.Key))) }, 3},
-		{"claim in doubt", func() error { return second(s.Claim(t.Context(), claimOn(doubtful.Key))) }, 3},
 		{"load", func() error { return second(s.Load(t.Context(), done.Key)) }, 2},
 		{"renew", func() error { return s.Renew(t.Context(), inFlight.Key, inFlight.Owner, time.Hour) }, 1},
 		{"complete", func() error {
@@ -50,13 +49,24 @@ func TestEveryVerbIsOneRoundTrip(t *testing.T) {
 		}
 	}
 
-	s.Settle()
-	g.expect(3) // of the first round trip
-	if rec, err := s.Claim(t.Context(), takeover); err != nil || !rec.Won(takeover) {
-		t.Errorf("takeover: got %v, error %v", rec.State, err)
-	}
-	if got := g.count(); got != 6 {
-		t.Errorf("takeover: %d requests, want twice 3", got)
+	for _, verb := range []struct {
+		name     string
+		run      func() (once.Record, error)
+		state    once.State
+		requests [2]int // of the first round trip, and of both
+	}{
+		{"load in doubt", func() (once.Record, error) { return s.Load(t.Context(), doubtful.Key) }, once.InDoubt, [2]int{2, 4}},
+		{"claim in doubt", func() (once.Record, error) { return s.Claim(t.Context(), claimOn(doubtful.Key)) }, once.InDoubt, [2]int{3, 5}},
+		{"takeover", func() (once.Record, error) { return s.Claim(t.Context(), takeover) }, once.InFlight, [2]int{3, 6}},
+	} {
+		s.Settle()
+		g.expect(verb.requests[0])
+		if rec, err := verb.run(); err != nil || rec.State != verb.state {
+			t.Errorf("%s: got %v, error %v", verb.name, rec.State, err)
+		}
+		if got := g.count(); got != verb.requests[1] {
+			t.Errorf("%s: %d requests, want %d", verb.name, got, verb.requests[1])
+		}
 	}
 }
 

@@ -22,8 +22,8 @@ func (s *Store) describe(ctx context.Context) (stream, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	d := stream{version: s.wire.nc.ConnectedServerVersion()}
-	if err := checkVersion(d.version); err != nil {
-		return d, err
+	if !newer(d.version, 11) {
+		return d, fmt.Errorf("oncenats: the server is NATS %s; 2.11 or newer is needed", d.version)
 	}
 	m, err := s.wire.wait(ctx, s.wire.send(&nats.Msg{Subject: s.clock.request}, s.clock.note))
 	if err == nil {
@@ -38,16 +38,14 @@ func (s *Store) describe(ctx context.Context) (stream, error) {
 	return d, nil
 }
 
-// checkVersion: NATS 2.11 is the first that removes messages each after its own time.
-func checkVersion(version string) error {
+// newer reports whether the version of NATS is at least 2 and this. 2.11 is the first that removes
+// messages each after its own time.
+func newer(version string, than int) bool {
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	a, err1 := strconv.Atoi(major)
 	b, err2 := strconv.Atoi(minor)
-	if err1 != nil || err2 != nil || a < 2 || a == 2 && b < 11 {
-		return fmt.Errorf("oncenats: the server is NATS %s; 2.11 or newer is needed", version)
-	}
-	return nil
+	return err1 == nil && err2 == nil && (a > 2 || a == 2 && b >= than)
 }
 
 // check reports why the stream must not keep records.
@@ -58,6 +56,12 @@ func (d stream) check(t Target) []error {
 	}
 	const fix = "; run once migrate"
 	c := d.Config
+	if d.replicas() > 1 && !newer(d.version, 12) {
+		// In 2.11 each replica compares sequence numbers anew (stream.go: processJetStreamMsg), and
+		// each removes by its own timer what is over.
+		report("is kept by %d servers of NATS %s, of which one may leave out a claim that the others have; "+
+			"2.12 or newer is needed", d.replicas(), d.version)
+	}
 	if len(c.Subjects) != 1 || c.Subjects[0] != t.subjects()+">" {
 		report("does not have the subjects %s> and no others%s", t.subjects(), fix)
 	}
@@ -66,6 +70,12 @@ func (d stream) check(t Target) []error {
 	}
 	if !c.AllowMsgTTL {
 		report("does not let messages have their own time to live (allow_msg_ttl)%s", fix)
+	}
+	if c.SubjectDeleteMarkerTTL > 0 {
+		report("puts a marker in the place of what is over (subject_delete_marker_ttl), which is no record%s", fix)
+	}
+	if c.SubjectTransform != nil {
+		report("changes the subjects of messages (subject_transform), so that records are not found%s", fix)
 	}
 	if c.MaxAge > 0 {
 		report("drops messages that are %v old (max_age), and with them claims: operations would happen again%s", c.MaxAge, fix)

@@ -65,6 +65,38 @@ func TestFullStreamRefusesNewClaims(t *testing.T) {
 	ok(t, s.Release(t.Context(), c.Key, c.Owner))
 }
 
+// Servers of a cluster look at the account's limits before anything else. What they have, they tell.
+func TestFullAccountRefusesNewClaimsAndReplaysOthers(t *testing.T) {
+	t.Parallel()
+	all := startCluster(t, 3)
+	s := open(t, oncenats.Config{DSN: clusterDSN(all)})
+	done, flying := newClaim(), newClaim()
+	wins(t, s, done)
+	ok(t, s.Complete(t.Context(), done.Key, done.Owner, result, time.Hour))
+	wins(t, s, flying)
+	for _, n := range all {
+		ok(t, n.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{
+			"": {MaxMemory: -1, MaxStore: 10, MaxStreams: -1, MaxConsumers: -1},
+		}))
+	}
+	if err := second(s.Claim(t.Context(), newClaim())); !errors.Is(err, once.ErrFull) {
+		t.Errorf("a new claim: got error %v, want ErrFull", err)
+	}
+	fresh := open(t, oncenats.Config{DSN: clusterDSN(all)}) // a process that starts now
+	for _, s := range []*oncenats.Store{s, fresh} {
+		if rec, err := s.Claim(t.Context(), claimOn(done.Key)); err != nil || !rec.Outcome.Equal(result) {
+			t.Errorf("replay: got %v, error %v", rec.State, err)
+		}
+		if rec, err := s.Claim(t.Context(), claimOn(flying.Key)); err != nil || rec.State != once.InFlight {
+			t.Errorf("claim of what is in flight: got %v, error %v", rec.State, err)
+		}
+		res := s.ClaimBatch(t.Context(), []once.Claim{claimOn(done.Key), newClaim()})
+		if res[0].Err != nil || res[0].Record.State != once.Done || !errors.Is(res[1].Err, once.ErrFull) {
+			t.Errorf("batch: got %v, error %v, and error %v", res[0].Record.State, res[0].Err, res[1].Err)
+		}
+	}
+}
+
 func TestOutcomesThatAreTooLargeAreRefusedUpFront(t *testing.T) {
 	t.Parallel()
 	n := startMigrated(t)
@@ -201,18 +233,21 @@ func TestGuaranteesFollowTheSettings(t *testing.T) {
 	t.Parallel()
 	monitored := func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", server.RANDOM_PORT }
 	always := func(o *server.Options) { o.SyncAlways = true }
+	memory := func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }
+	async := func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }
 	for _, c := range []struct {
 		name     string
 		options  []func(*server.Options)
 		monitor  bool
-		memory   bool
+		change   func(*jetstream.StreamConfig)
 		weakness string
 		finding  string
 	}{
-		{"not known", []func(*server.Options){always}, false, false, "a loss of power", "It is not known"},
-		{"default", []func(*server.Options){monitored}, true, false, "a loss of power", "every 2m0s"},
-		{"always", []func(*server.Options){monitored, always}, true, false, "", ""},
-		{"memory", []func(*server.Options){monitored, always}, true, true, "the end of the store's process", "storage memory"},
+		{"not known", []func(*server.Options){always}, false, nil, "a loss of power", "It is not known"},
+		{"default", []func(*server.Options){monitored}, true, nil, "a loss of power", "every 2m0s"},
+		{"always", []func(*server.Options){monitored, always}, true, nil, "", ""},
+		{"memory", []func(*server.Options){monitored, always}, true, memory, "the end of the store's process", "storage memory"},
+		{"async", []func(*server.Options){monitored}, true, async, "the end of the store's process", "persist_mode async"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -221,9 +256,9 @@ func TestGuaranteesFollowTheSettings(t *testing.T) {
 			if c.monitor {
 				cfg.DSN += "?monitor=http://" + n.MonitorAddr().String()
 			}
-			if c.memory {
+			if c.change != nil {
 				config := schema(t, cfg.DSN)
-				config.Storage = jetstream.MemoryStorage
+				c.change(&config)
 				ok(t, second(stream(t, n).CreateStream(t.Context(), config)))
 			} else {
 				migrate(t, cfg)

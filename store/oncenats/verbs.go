@@ -60,17 +60,14 @@ func (s *Store) Release(ctx context.Context, k once.Key, o once.Owner) error {
 func (s *Store) change(
 	ctx context.Context, verb string, k once.Key, o once.Owner, out *once.Outcome, next func(*entry) *entry,
 ) error {
-	if err := s.usable(ctx); err != nil {
+	ctx, cancel, err := s.begin(ctx, verb)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	subject := s.target.subject(k)
 	e := s.held.get(k, o)
 	for tries := 0; ; tries++ {
-		if err := s.wire.ready(ctx); err != nil {
-			return explain(verb, err)
-		}
 		if e == nil {
 			stood, err := s.seen(ctx, s.look(subject))
 			if err != nil {
@@ -121,67 +118,77 @@ func (v sight) owned(o once.Owner, out *once.Outcome) (e *entry, finished bool, 
 
 // Load implements [once.Store]. It asks the stream's leader.
 func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
-	stood, err := s.stands(ctx, "load", k)
+	ctx, cancel, err := s.begin(ctx, "load")
 	if err != nil {
 		return once.Record{}, err
 	}
-	rec, _ := stood.entry.record(stood.now)
-	return rec, nil
+	defer cancel()
+	subject := s.target.subject(k)
+	stood, err := s.seen(ctx, s.look(subject))
+	if err == nil {
+		stood, err = s.confirmed(ctx, subject, stood)
+	}
+	if err != nil {
+		return once.Record{}, explain("load", err)
+	}
+	return stood.record(k)
 }
 
-// stands returns a record that is not over, or ErrNotFound.
-func (s *Store) stands(ctx context.Context, verb string, k once.Key) (sight, error) {
-	if err := s.usable(ctx); err != nil {
-		return sight{}, err
+// record returns the record, or ErrNotFound if it is over.
+func (v sight) record(k once.Key) (once.Record, error) {
+	if v.entry == nil {
+		return once.Record{}, once.ErrNotFound
 	}
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	if err := s.wire.ready(ctx); err != nil {
-		return sight{}, explain(verb, err)
-	}
-	stood, err := s.seen(ctx, s.look(s.target.subject(k)))
-	if err != nil {
-		return sight{}, explain(verb, err)
-	}
-	if stood.entry == nil {
-		return sight{}, once.ErrNotFound
-	}
-	rec, stands := stood.entry.record(stood.now)
+	rec, stands := v.entry.record(v.now)
 	switch {
 	case !stands:
-		return sight{}, once.ErrNotFound
+		return once.Record{}, once.ErrNotFound
 	case rec.Key != k:
-		return sight{}, fmt.Errorf("oncenats: %s: another key's record: %w", verb, once.ErrUnreadable)
+		return once.Record{}, fmt.Errorf("oncenats: another key's record: %w", once.ErrUnreadable)
 	}
-	return stood, nil
+	return rec, nil
 }
 
 // Forget implements [once.Forgetter].
 func (s *Store) Forget(ctx context.Context, k once.Key, o once.Owner) error {
+	ctx, cancel, err := s.begin(ctx, "forget")
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	subject := s.target.subject(k)
 	for tries := 0; ; tries++ {
-		stood, err := s.stands(ctx, "forget", k)
-		if err != nil {
-			return err
+		if err := pause(ctx, tries); err != nil {
+			return explain("forget", err)
 		}
-		if stood.entry.rec.Owner != o {
+		stood, err := s.seen(ctx, s.look(subject))
+		if err != nil {
+			return explain("forget", err)
+		}
+		switch rec, err := stood.record(k); {
+		case err != nil:
+			return err
+		case rec.Owner != o:
 			return once.ErrLost
 		}
-		ok, err := s.remove(ctx, k, stood.entry.seq, tries)
+		_, ok, err := s.written(ctx, s.write(subject, &entry{kind: removed}, stood.entry.seq))
 		if ok || err != nil {
 			return explain("forget", err)
 		}
 	}
 }
 
-// remove removes the record if it is still this one.
-func (s *Store) remove(ctx context.Context, k once.Key, seq uint64, tries int) (bool, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	if err := pause(ctx, tries); err != nil {
-		return false, err
+// begin returns when there is a connection, with a context that ends when the verb must.
+func (s *Store) begin(ctx context.Context, verb string) (context.Context, context.CancelFunc, error) {
+	if err := s.usable(ctx); err != nil {
+		return ctx, func() {}, err
 	}
-	_, ok, err := s.written(ctx, s.write(s.target.subject(k), &entry{kind: removed}, seq))
-	return ok, err
+	ctx, cancel := s.bounded(ctx)
+	if err := s.wire.ready(ctx); err != nil {
+		cancel()
+		return ctx, func() {}, explain(verb, err)
+	}
+	return ctx, cancel, nil
 }
 
 // bounded returns a context that ends when the verb must.
