@@ -34,9 +34,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+func startShared() { shared.server, shared.err = servers.StartPostgres("max_connections = 200") }
+
 func sharedDSN(t testing.TB) string {
 	t.Helper()
-	shared.once.Do(func() { shared.server, shared.err = servers.StartPostgres("max_connections = 200") })
+	shared.once.Do(startShared)
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
