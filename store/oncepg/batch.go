@@ -241,8 +241,17 @@ func (b *batcher) sendOnce(ctx context.Context, calls []*call) (err error) {
 	}()
 	if len(calls) == 1 && len(b.before) == 0 {
 		// The same in fewer messages.
-		return calls[0].scan(conn.QueryRow(ctx, calls[0].sql, calls[0].args...))
+		err = calls[0].scan(conn.QueryRow(ctx, calls[0].sql, calls[0].args...))
+	} else {
+		err = b.sendAll(ctx, conn.Conn(), calls)
 	}
+	if err == nil {
+		err = unconfirmed(conn.Conn())
+	}
+	return err
+}
+
+func (b *batcher) sendAll(ctx context.Context, conn *pgx.Conn, calls []*call) error {
 	var p pgx.Batch
 	for _, sql := range b.before {
 		p.Queue(sql)
@@ -254,7 +263,7 @@ func (b *batcher) sendOnce(ctx context.Context, calls []*call) (err error) {
 		p.Queue(sql)
 	}
 	results := conn.SendBatch(ctx, &p)
-	err = b.read(results, calls)
+	err := b.read(results, calls)
 	if closing := results.Close(); err == nil {
 		err = closing
 	}

@@ -1,6 +1,7 @@
 package oncepg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -152,18 +153,30 @@ func (cfg Config) poolConfig() (*pgxpool.Config, error) {
 	return pc, nil
 }
 
-// listenConfig returns how the connection is made that is told when operations end, or nil if
-// there is to be none.
-func (cfg Config) listenConfig(pool *pgxpool.Pool) (*pgx.ConnConfig, error) {
+// A dial makes a connection.
+type dial func(context.Context) (*pgx.Conn, error)
+
+// listenDial returns what makes the connection that is told when operations end, or nil if there is
+// to be none.
+func (cfg Config) listenDial(pool *pgxpool.Pool) (dial, error) {
 	switch {
 	case cfg.Listen != "":
 		cc, err := pgx.ParseConfig(cfg.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("oncepg: config: Listen is not understood; use postgres://user@host/database: %w", err)
 		}
-		return cc, nil
+		return func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, cc) }, nil
 	case cfg.Pooler:
 		return nil, nil
 	}
-	return pool.Config().ConnConfig.Copy(), nil
+	pc := pool.Config()
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		cc := pc.ConnConfig.Copy()
+		if pc.BeforeConnect != nil { // which may set a password that is soon over
+			if err := pc.BeforeConnect(ctx, cc); err != nil {
+				return nil, err
+			}
+		}
+		return pgx.ConnectConfig(ctx, cc)
+	}, nil
 }

@@ -34,6 +34,10 @@ func (s settings) guarantees() once.Guarantees {
 	case s.synchronous():
 		g.Failover = once.Survives
 		note("A failover keeps every claim if it promotes a standby of synchronous_standby_names (" + s.syncStandbys + ").")
+		if !s.watched {
+			note("But a commit whose wait for the standby an operator has ended is taken for confirmed: " +
+				"call oncepg.WatchCommits before the pool is made.")
+		}
 	case s.replicated():
 		g.Failover = once.Lost
 		note("Replication is asynchronous: set synchronous_standby_names, or a failover may forget the last claims.")

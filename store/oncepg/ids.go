@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncehq/once"
 )
@@ -79,7 +78,7 @@ func (c IDsConfig) length() time.Duration {
 type IDs struct {
 	s   *Store
 	cfg IDsConfig
-	sql struct{ claim, complete, release, turn string }
+	sql struct{ claim, complete, completeTx, release, turn string }
 }
 
 var _ once.IDStore = (*IDs)(nil)
@@ -99,6 +98,7 @@ func (s *Store) IDs(ctx context.Context, cfg IDsConfig) (*IDs, error) {
 	schema := quoted(s.cfg.Schema)
 	ids.sql.claim = "SELECT " + schema + ".claim_ids($1::uuid[], $2::uuid, $3::interval)"
 	ids.sql.complete = "SELECT " + schema + ".complete_ids($1::uuid[])"
+	ids.sql.completeTx = ids.sql.complete + ", " + durably
 	ids.sql.release = "DELETE FROM " + schema + ".id_claims WHERE id = ANY($1::uuid[]) AND owner = $2::uuid"
 	ids.sql.turn = "SELECT " + schema + ".turn_ids()"
 	if err := checkIDLayout(ctx, s.pool, s.cfg.Schema, cfg); err != nil {
@@ -115,7 +115,7 @@ func (s *Store) IDs(ctx context.Context, cfg IDsConfig) (*IDs, error) {
 func (ids *IDs) turn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ids.s.cfg.Timeout)
 	defer cancel()
-	err := ids.transact(ctx, func(db executor) error {
+	err := ids.s.transact(ctx, func(db executor) error {
 		_, err := db.Exec(ctx, ids.sql.turn)
 		return err
 	})
@@ -124,39 +124,6 @@ func (ids *IDs) turn(ctx context.Context) error {
 			"cannot be used again; end it, or make buckets longer: %w", err)
 	}
 	return explain(err)
-}
-
-// An executor runs a statement, in a transaction or in one of its own.
-type executor interface {
-	queryer
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
-// transact runs a statement so that a role's or a database's settings do not weaken it.
-func (ids *IDs) transact(ctx context.Context, call func(executor) error) error {
-	before, after := ids.s.found.transaction()
-	if len(before) == 0 {
-		return call(ids.s.pool)
-	}
-	return ids.s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		err := runAll(ctx, c, before)
-		if err == nil {
-			err = call(c)
-		}
-		if err == nil {
-			err = runAll(ctx, c, after)
-		}
-		return err // the pool closes a connection that comes back within a transaction
-	})
-}
-
-func runAll(ctx context.Context, db executor, statements []string) error {
-	for _, sql := range statements {
-		if _, err := db.Exec(ctx, sql); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // uuids returns the ids of the names as the tables have them.
@@ -199,6 +166,9 @@ func (ids *IDs) ClaimIDs(ctx context.Context, scope string, o once.Owner, names 
 	for i, state := range found {
 		states[i] = once.IDState(state)
 	}
+	if slices.Contains(states, once.IDDone) && !slices.Contains(states, once.IDClaimed) {
+		return states, ids.s.confirm(ctx, once.Key{Scope: scope}) // it was only read
+	}
 	return states, nil
 }
 
@@ -208,10 +178,14 @@ func (ids *IDs) CompleteIDs(ctx context.Context, scope string, _ once.Owner, nam
 	if err != nil {
 		return err
 	}
-	return ids.try(ctx, func(ctx context.Context, db executor) error {
-		_, err := db.Exec(ctx, ids.sql.complete, list)
-		return err
+	var fresh []bool
+	err = ids.try(ctx, func(ctx context.Context, db executor) error {
+		return db.QueryRow(ctx, ids.sql.complete, list).Scan(&fresh)
 	})
+	if err == nil && !slices.Contains(fresh, true) {
+		return ids.s.confirm(ctx, once.Key{Scope: scope}) // all were done before, and only read
+	}
+	return err
 }
 
 // ReleaseIDs implements [once.IDStore].
@@ -229,6 +203,7 @@ func (ids *IDs) ReleaseIDs(ctx context.Context, scope string, o once.Owner, name
 // try makes a call, and again if it lost a deadlock, or came before the table was prepared.
 func (ids *IDs) try(ctx context.Context, call func(context.Context, executor) error) error {
 	const tries = 5
+	var why error // the table could not be prepared
 	for n := 1; ; n++ {
 		if ids.s.batcher.isClosed() {
 			return once.ErrClosed
@@ -237,19 +212,25 @@ func (ids *IDs) try(ctx context.Context, call func(context.Context, executor) er
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, ids.s.cfg.Timeout)
-		err := ids.transact(limited, func(db executor) error { return call(limited, db) })
+		err := ids.s.transact(limited, func(db executor) error { return call(limited, db) })
 		cancel()
-		switch {
-		case err == nil || n == tries:
-			return explain(err)
-		case sqlState(err) == notPrepared:
-			if err := ids.turn(ctx); err != nil && !isYielding(err) {
-				return err
+		switch unprepared := sqlState(err) == notPrepared; {
+		case unprepared && n == tries:
+			return cmp.Or(why, errClock(err))
+		case unprepared:
+			if why = ids.turn(ctx); why != nil && !isYielding(why) {
+				return why
 			}
-		case !isYielding(err):
+		case err == nil || n == tries || !isYielding(err):
 			return explain(err)
 		}
 	}
+}
+
+// errClock is for a table that cannot be prepared, as it is for a time to come.
+func errClock(err error) error {
+	return fmt.Errorf("oncepg: ids: the server's clock was set back by more than the window; "+
+		"set it right, or wait until it is as late as it was: %w", err)
 }
 
 // CompleteTx makes ids done if the caller's transaction is committed, and reports which of them
@@ -265,7 +246,7 @@ func (ids *IDs) CompleteTx(ctx context.Context, tx pgx.Tx, scope string, names [
 	if err != nil {
 		return nil, err
 	}
-	err = tx.QueryRow(ctx, ids.sql.complete, list).Scan(&fresh)
+	err = tx.QueryRow(ctx, ids.sql.completeTx, list).Scan(&fresh, nil)
 	if sqlState(err) == notPrepared {
 		return nil, errors.Join(once.ErrRolledBack, ids.turn(ctx), err)
 	}

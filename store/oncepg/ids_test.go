@@ -63,6 +63,38 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// A clock that was set back by more than all the tables are for is told from one that goes.
+func TestIDsExplainAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	day := oncepg.IDsConfig{Window: 24 * time.Hour}
+	migratedIDs(t, cfg, day)
+	ids, b := openIDs(t, cfg, day), newBusiness(t, cfg.DSN)
+	ok(t, b.exec("UPDATE "+cfg.Schema+".id_buckets SET bucket = bucket + 100"))
+	err := ids.CompleteIDs(t.Context(), "s", once.NewOwner(), []string{"a"})
+	if err == nil || !strings.Contains(err.Error(), "clock was set back") {
+		t.Errorf("got %v, want an error that says what is wrong", err)
+	}
+	ok(t, b.exec("UPDATE "+cfg.Schema+".id_buckets SET bucket = bucket - 100"))
+	ok(t, ids.CompleteIDs(t.Context(), "s", once.NewOwner(), []string{"a"}))
+
+	// A transaction that keeps a table from being used again is named as the reason, too.
+	ok(t, b.exec("UPDATE "+cfg.Schema+".id_buckets SET bucket = -1"))
+	tx, err := b.pool.Begin(t.Context())
+	ok(t, err)
+	defer tx.Rollback(context.Background())
+	for n := range 10 {
+		_, err := tx.Exec(t.Context(), fmt.Sprintf("SELECT FROM %s.ids_%d", cfg.Schema, n))
+		ok(t, err)
+	}
+	err = ids.CompleteIDs(t.Context(), "s", once.NewOwner(), []string{"b"})
+	if err == nil || !strings.Contains(err.Error(), "a transaction is open") {
+		t.Errorf("got %v, want an error that says what is wrong", err)
+	}
+	ok(t, tx.Rollback(t.Context()))
+	ok(t, ids.CompleteIDs(t.Context(), "s", once.NewOwner(), []string{"b"}))
+}
+
 // Ids answer for the window, whichever bucket they and their copies are in, while several processes
 // turn the tables.
 func TestIDsAreForgottenByTheBucket(t *testing.T) {

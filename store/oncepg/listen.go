@@ -19,7 +19,7 @@ const (
 // waits are the callers in this process that wait for operations, and the connection by which
 // they are told.
 type waits struct {
-	config  *pgx.ConnConfig // nil: there is no such connection
+	dial    dial // nil: there is no such connection
 	channel string
 
 	mu        sync.Mutex // guards the rest
@@ -37,8 +37,8 @@ type wait struct {
 	changed chan struct{}
 }
 
-func newWaits(config *pgx.ConnConfig, channel string) *waits {
-	return &waits{config: config, channel: channel, topics: make(map[string]*wait)}
+func newWaits(dial dial, channel string) *waits {
+	return &waits{dial: dial, channel: channel, topics: make(map[string]*wait)}
 }
 
 // join adds a caller to those who wait for the topic, and reports whether they will be told:
@@ -46,7 +46,7 @@ func newWaits(config *pgx.ConnConfig, channel string) *waits {
 func (ws *waits) join(topic string) (*wait, bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if ws.stop == nil && ws.config != nil && !ws.closed {
+	if ws.stop == nil && ws.dial != nil && !ws.closed {
 		ctx, stop := context.WithCancel(context.Background())
 		ws.stop, ws.stopped = stop, make(chan struct{})
 		go ws.listen(ctx)
@@ -129,7 +129,7 @@ func (ws *waits) listen(ctx context.Context) {
 func (ws *waits) connected(ctx context.Context) bool {
 	dialing, cancel := context.WithTimeout(ctx, testTime)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(dialing, ws.config)
+	conn, err := ws.dial(dialing)
 	if err != nil {
 		return false
 	}

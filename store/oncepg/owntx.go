@@ -36,7 +36,7 @@ func (s *Store) completeTx(
 	if retention > 0 {
 		sql, args = s.sql.complete, append(args, completion(out, retention)...)
 	}
-	err := tx.QueryRow(ctx, sql, args...).Scan(nil)
+	err := tx.QueryRow(ctx, sql+", "+durably, args...).Scan(nil, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return once.ErrLost
 	}
@@ -54,7 +54,7 @@ func (s *Store) completeTx(
 //
 // The outcome may be shown to others only if Commit returns nil. After [once.ErrRolledBack] nothing has
 // happened, and the claim is released. If the reply to the COMMIT is lost, what is in the
-// database decides.
+// database decides. With a synchronous standby Commit takes one more round trip.
 func (s *Store) Commit(ctx context.Context, tx pgx.Tx, a *once.Attempt, out once.Outcome, retention time.Duration) error {
 	return a.CompleteBy(out, func(ctx context.Context) error {
 		return s.commit(ctx, tx, a.Key(), a.Owner(), out, retention)
@@ -68,7 +68,7 @@ func (s *Store) commit(
 	if err == nil {
 		err = tx.Commit(ctx)
 		if err == nil {
-			return nil
+			return s.confirm(ctx, k) // nobody watches the caller's connection
 		}
 	}
 	tx.Rollback(ctx)
@@ -77,10 +77,12 @@ func (s *Store) commit(
 	}
 	committed, settling := s.committed(ctx, k, o, &out)
 	switch {
+	case errors.Is(settling, once.ErrLost):
+		return errors.Join(settling, err)
 	case settling != nil:
 		return fmt.Errorf("oncepg: it is unknown whether the transaction was committed: %w", errors.Join(settling, err))
 	case committed:
-		return nil
+		return s.confirm(ctx, k)
 	}
 	if released := s.Release(ctx, k, o); released != nil {
 		return errors.Join(released, err)

@@ -117,9 +117,16 @@ func installed(ctx context.Context, db queryer, schema string) (int, error) {
 	if err != nil || !there {
 		return 0, err
 	}
-	var version int
+	var version *int
 	err = db.QueryRow(ctx, "SELECT max(version) FROM "+table).Scan(&version)
-	return version, err
+	if err == nil && version == nil {
+		return 0, fmt.Errorf("its version is gone; if all else is there put it back: INSERT INTO %s.schema_version VALUES (%d)",
+			quoted(schema), schemaVersion)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return *version, nil
 }
 
 // checkSchema returns an error with the way out unless the schema has the right version.

@@ -21,22 +21,30 @@ type settings struct {
 	standbys       int    // that are connected now
 	slots          int    // of physical replication: standbys that were or will be
 	isolation      string // of transactions that do not say
+	messages       string // the least that is said
 	autovacuum     bool
+	watched        bool // connections are, see [WatchCommits]
 }
 
 func inspect(ctx context.Context, pool *pgxpool.Pool) (settings, error) {
 	var s settings
-	err := pool.QueryRow(ctx, `
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return s, err
+	}
+	defer conn.Release()
+	s.watched = watchOf(conn.Conn().PgConn()) != nil
+	err = conn.QueryRow(ctx, `
 SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
 	current_setting('default_transaction_read_only')::boolean, current_setting('fsync')::boolean,
 	current_setting('full_page_writes')::boolean, current_setting('synchronous_commit'),
 	current_setting('synchronous_standby_names'),
 	(SELECT count(*) FROM pg_stat_replication)::integer,
 	(SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical')::integer,
-	current_setting('default_transaction_isolation'),
+	current_setting('default_transaction_isolation'), current_setting('client_min_messages'),
 	current_setting('autovacuum')::boolean`).Scan(
 		&s.version, &s.recovering, &s.readOnly, &s.fsync, &s.fullPageWrites, &s.syncCommit,
-		&s.syncStandbys, &s.standbys, &s.slots, &s.isolation, &s.autovacuum)
+		&s.syncStandbys, &s.standbys, &s.slots, &s.isolation, &s.messages, &s.autovacuum)
 	return s, err
 }
 
@@ -68,12 +76,16 @@ func (s settings) durable() bool { return s.syncCommit == "on" || s.syncCommit =
 // transaction returns the statements that have to enclose each transaction, so that a role's or
 // a database's settings do not weaken it. There are none if these are as they should be.
 func (s settings) transaction() (before, after []string) {
-	if s.durable() && s.isolation == "read committed" && !s.readOnly {
+	deaf := s.synchronous() && s.messages == "error" // to the warning that [commitWatch] waits for
+	if s.durable() && s.isolation == "read committed" && !s.readOnly && !deaf {
 		return nil, nil
 	}
 	before = []string{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}
 	if !s.durable() {
 		before = append(before, "SET LOCAL synchronous_commit TO on")
+	}
+	if deaf {
+		before = append(before, "SET LOCAL client_min_messages TO warning")
 	}
 	return before, []string{"COMMIT"}
 }

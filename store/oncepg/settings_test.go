@@ -3,6 +3,7 @@ package oncepg_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -151,6 +152,27 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
+// A schema of which somebody has emptied the table of its version is neither made again nor used.
+func TestSchemaWithoutVersionIsExplained(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, config(t))
+	b := newBusiness(t, cfg.DSN)
+	ok(t, b.exec("DELETE FROM "+cfg.Schema+".schema_version"))
+	_, err := oncepg.Open(t.Context(), cfg)
+	_, findings, examining := oncepg.Examine(t.Context(), cfg)
+	ok(t, examining)
+	for verb, text := range map[string]string{
+		"open": fmt.Sprint(err), "migrate": fmt.Sprint(oncepg.Migrate(t.Context(), cfg)), "examine": fmt.Sprint(findings),
+	} {
+		want := "INSERT INTO " + `"` + cfg.Schema + `"` + ".schema_version VALUES (1)"
+		if !strings.Contains(text, want) || strings.Contains(text, "NULL") {
+			t.Errorf("%s: got %q, want the way out", verb, text)
+		}
+	}
+	ok(t, b.exec("INSERT INTO "+cfg.Schema+".schema_version VALUES (1)"))
+	wins(t, open(t, cfg), newClaim("a"))
+}
+
 func TestServerWithoutFsyncIsRefused(t *testing.T) {
 	t.Parallel()
 	server := servers.Postgres(t, "fsync = off", "full_page_writes = off", "autovacuum = off")
@@ -195,6 +217,9 @@ func TestSettingsOfTheRoleAreOverruled(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Errorf("sweep: %v", err)
+	}
 
 	// In a transactional store one can look.
 	transactional := openTransactional(t, cfg)

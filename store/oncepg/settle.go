@@ -48,21 +48,23 @@ func (s *Store) committed(ctx context.Context, k once.Key, o once.Owner, out *on
 // probe claims the operation itself, in a transaction that it rolls back. It can do so only when
 // no other transaction has it. An existing row it locks, to the same effect.
 func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.Outcome) (bool, error) {
-	conn, err := s.pool.Acquire(ctx)
+	limited, cancel := context.WithTimeout(ctx, s.cfg.LockWait+s.cfg.Timeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(limited)
 	if err != nil {
 		return false, err
 	}
 	defer conn.Release()
 	c := once.Claim{Key: k, Owner: once.NewOwner()}
-	tx, rec, err := s.insert(ctx, conn.Conn(), c, pgx.ReadCommitted)
+	tx, rec, err := s.insert(limited, conn.Conn(), c, pgx.ReadCommitted)
 	if tx != nil {
-		defer tx.Rollback(context.WithoutCancel(ctx))
+		defer s.undo(ctx, tx)
 	}
 	if err != nil || rec.Won(c) {
 		return false, err // there was no row, and nobody was making one
 	}
-	look := (&turn{claim: c}).call(ctx, s.sql.txLook)
-	if err := look.scan(tx.QueryRow(ctx, look.sql, look.args...)); err != nil {
+	look := (&turn{claim: c}).call(limited, s.sql.txLook)
+	if err := look.scan(tx.QueryRow(limited, look.sql, look.args...)); err != nil {
 		return false, err
 	}
 	if !look.found {
@@ -70,6 +72,8 @@ func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.O
 	}
 	r := look.row
 	switch {
+	case r.owner.Bytes == once.Owner{}:
+		return false, once.ErrLost // an operator has made the store forget it
 	case r.owner.Bytes != o || r.state == claimed:
 		return false, nil
 	case r.state == done && out != nil:

@@ -47,6 +47,11 @@ const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, out
 // on disk; so it is sent only if somebody asked for it.
 const told = `CASE WHEN awaited = {turn} THEN pg_notify({channel}, encode(sha256(scope || id), 'hex')) IS NULL END`
 
+// durably makes the transaction in which it stands wait for the disk, whatever the settings of its
+// session.
+const durably = `CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+	THEN set_config('synchronous_commit', 'on', true) END`
+
 // alive is the condition that a row with this key is not absent.
 const alive = `scope = $1 AND id = $2 AND state <> 0 AND expires > clock_timestamp()`
 
@@ -139,7 +144,10 @@ const free = `state = 0, fingerprint = NULL, failed = false, media_type = NULL, 
 
 const freeOwned = `UPDATE {records} SET {free} WHERE {owned} RETURNING {told}`
 
-const forget = `UPDATE {records} SET {free} WHERE {alive} AND owner = $3::uuid RETURNING {told}`
+// forget takes away the owner as well: a row without one was not released by its owner.
+const forget = `
+UPDATE {records} SET {free}, owner = '00000000-0000-0000-0000-000000000000'
+WHERE {alive} AND owner = $3::uuid RETURNING {told}`
 
 const load = `SELECT {seen}, NULL::boolean FROM {records} WHERE {alive}`
 

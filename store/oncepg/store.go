@@ -80,6 +80,7 @@ func (cfg Config) connect(ctx context.Context, adapt func(*pgxpool.Config)) (*pg
 	if err != nil {
 		return nil, nil, err
 	}
+	WatchCommits(pc.ConnConfig)
 	adapt(pc)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
@@ -103,7 +104,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkSchema(ctx, s.pool, s.cfg.Schema); err != nil {
 		return err
 	}
-	listen, err := s.cfg.listenConfig(s.pool)
+	listen, err := s.cfg.listenDial(s.pool)
 	if err != nil {
 		return err
 	}

@@ -19,12 +19,17 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		if s.batcher.isClosed() {
 			return swept, once.ErrClosed
 		}
-		tag, err := s.pool.Exec(ctx, s.sql.sweep, int32(sweepStep))
+		var n int64
+		err := s.transact(ctx, func(db executor) error {
+			tag, err := db.Exec(ctx, s.sql.sweep, int32(sweepStep))
+			n = tag.RowsAffected()
+			return err
+		})
 		if err != nil {
 			return swept, explain(err)
 		}
-		swept += int(tag.RowsAffected())
-		if tag.RowsAffected() < sweepStep {
+		swept += int(n)
+		if n < sweepStep {
 			return swept, nil
 		}
 	}

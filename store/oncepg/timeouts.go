@@ -17,7 +17,9 @@ const (
 	set_config('lock_timeout', $1::text, $3::boolean),
 	set_config('idle_in_transaction_session_timeout', $2::text, $3::boolean),
 	CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-		THEN set_config('synchronous_commit', 'on', $3::boolean) END`
+		THEN set_config('synchronous_commit', 'on', $3::boolean) END,
+	CASE WHEN current_setting('client_min_messages') = 'error'
+		THEN set_config('client_min_messages', 'warning', $3::boolean) END`
 	restoreSQL = `SELECT set_config('lock_timeout', current_setting('once.lock_timeout'), true)`
 )
 

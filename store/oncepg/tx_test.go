@@ -251,7 +251,7 @@ func TestOutcomeInTheCallersOwnTransaction(t *testing.T) {
 		ok(t, err)
 		_, err = tx.Exec(t.Context(), "INSERT INTO "+b.table+" (name) VALUES ($1)", name)
 		ok(t, err)
-		lose("commit")
+		lose("commit\x00") // not synchronous_commit
 		err = s.Commit(t.Context(), tx, a, outcome(name), long)
 		rec, loading := s.Load(t.Context(), key(name))
 		if name == "dropped" {

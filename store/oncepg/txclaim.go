@@ -61,7 +61,9 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 	if err != nil {
 		return once.Record{}, err
 	}
-	tx, rec, err := t.store.insert(ctx, conn.Conn(), c, t.store.cfg.Isolation)
+	limited, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait+t.store.cfg.Timeout)
+	defer cancel()
+	tx, rec, err := t.store.insert(limited, conn.Conn(), c, t.store.cfg.Isolation)
 	if err == nil && !rec.Won(c) {
 		rec, err = t.contest(ctx, tx, c)
 	}
@@ -99,12 +101,17 @@ func (t *Transactional) discard(ctx context.Context, conn *pgxpool.Conn, tx pgx.
 		conn.Release() // which closes it, if the transaction is still open
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.cfg.Timeout)
 	go func() {
-		defer cancel()
-		tx.Rollback(ctx)
+		t.store.undo(ctx, tx)
 		conn.Release()
 	}()
+}
+
+// undo rolls back, whatever becomes of ctx. A connection that does not answer is closed.
+func (s *Store) undo(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
+	defer cancel()
+	tx.Rollback(ctx)
 }
 
 // insert opens a transaction and claims in it. If there is a row already it returns the zero
@@ -143,6 +150,8 @@ func (s *Store) insert(ctx context.Context, conn *pgx.Conn, c once.Claim, level 
 // contest is for a claim that has found a row. It takes the place of one that is over or in
 // doubt, or returns the record.
 func (t *Transactional) contest(ctx context.Context, tx pgx.Tx, c once.Claim) (once.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait+t.store.cfg.Timeout)
+	defer cancel()
 	c.Forget = 0 // as in txInsert
 	turn := turn{sql: &t.store.sql.txClaiming, claim: c}
 	call, won := turn.call(ctx, turn.sql.claim), false

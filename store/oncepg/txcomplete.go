@@ -75,13 +75,16 @@ func (t *Transactional) commit(
 	if closing := results.Close(); err == nil {
 		err = closing
 	}
+	if err == nil {
+		err = unconfirmed(op.conn.Conn())
+	}
 	return err
 }
 
 // uncommitted says what it means that the commit failed.
 func (t *Transactional) uncommitted(ctx context.Context, op *operation, out *once.Outcome, err error) error {
 	switch {
-	case errors.Is(err, pgconn.ErrConnClosed):
+	case errors.Is(err, pgconn.ErrConnClosed) && pgconn.SafeToRetry(err):
 		err = fmt.Errorf("oncepg: the connection was lost before the outcome was sent: %w", errors.Join(once.ErrRolledBack, err))
 	case !isRolledBack(err) && !errors.Is(err, pgx.ErrTxCommitRollback) && !pgconn.SafeToRetry(err):
 		op.conn.Conn().Close(ctx)

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/oncetest"
@@ -150,4 +153,29 @@ func TestPoolerInTransactionMode(t *testing.T) {
 	if n := b.count(t, "t"); n != 1 {
 		t.Errorf("there are %d effects, want 1", n)
 	}
+}
+
+// A pool may learn how to connect only when it does, such as a password that is soon over.
+func TestListenerConnectsLikeThePool(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, config(t))
+	b := newBusiness(t, cfg.DSN)
+	pc, err := pgxpool.ParseConfig(cfg.DSN)
+	ok(t, err)
+	port := pc.ConnConfig.Port
+	pc.ConnConfig.Port = 1
+	pc.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
+		cc.Port = port
+		return nil
+	}
+	cfg.DSN = ""
+	cfg.Pool, err = pgxpool.NewWithConfig(t.Context(), pc)
+	ok(t, err)
+	t.Cleanup(cfg.Pool.Close)
+	s, c := open(t, cfg), newClaim("a")
+	wins(t, s, c)
+	ended := waitFor(t, s, c)
+	eventually(t, "somebody listens", func() bool { return listeners(t, b, cfg.Schema) == 1 })
+	ok(t, s.Release(t.Context(), c.Key, c.Owner))
+	within(t, ended, "after the release")
 }
