@@ -23,8 +23,9 @@ const (
 	// that change something are never sent twice: what to repeat is the guard's decision.
 	tries = 4
 
-	// requestOverhead is what a request needs beside the outcome: names, and what is around them.
-	requestOverhead = 64 << 10
+	// requestOverhead is what a request needs beside the outcome: names, and what is around them. A
+	// batch of claims has more of that than anything else, half a MiB with the longest keys.
+	requestOverhead = 1 << 20
 )
 
 // reach checks and completes the config, and makes the client. Without a user that sends nothing

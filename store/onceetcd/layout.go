@@ -133,10 +133,14 @@ func decode(k once.Key, kvs []*mvccpb.KeyValue) (record, error) {
 			return rec, errDamaged
 		}
 	}
-	if len(kvs) > 0 && rec.Attempt == 0 { // there are other keys, but no claim
-		return rec, errDamaged
+	switch {
+	case rec.Attempt > 0, rec.State == 0:
+		return rec, nil
+	case rec.State == once.InFlight:
+		// The claim was forgotten just before its lease was renewed, which was in vain.
+		return record{Record: once.Record{Key: k}}, nil
 	}
-	return rec, nil
+	return rec, errDamaged // there is an outcome, but no claim
 }
 
 func (r *record) readClaim(kv *mvccpb.KeyValue) {

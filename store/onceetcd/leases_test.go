@@ -1,8 +1,12 @@
 package onceetcd_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"path"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +14,7 @@ import (
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/onceetcd"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // raw returns a client that is not the store's.
@@ -98,6 +103,53 @@ func TestRenewalsKeepWhatMayBeForgotten(t *testing.T) {
 		rec, err := s.Load(t.Context(), c.Key)
 		return err == nil && rec.State == once.InDoubt
 	})
+}
+
+// A renewal of what may be forgotten can come too late by so little that the record goes between its two
+// transactions. Then somebody else may have the operation, and the former owner must learn it.
+func TestRenewalsOfWhatIsForgottenMeanwhileAreLost(t *testing.T) {
+	t.Parallel()
+	e := servers.Etcd(t, etcd)
+	client, next := raw(t, e), open(t, onceetcd.Config{DSN: dsn(e)})
+	for name, meanwhile := range map[string]func(once.Claim){
+		"nothing else":  func(once.Claim) {},
+		"another claim": func(c once.Claim) { wins(t, next, claimOn(c.Key)) },
+	} {
+		var armed atomic.Bool
+		var c once.Claim
+		txns := 0
+		between := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
+			invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+		) error {
+			if armed.Load() && path.Base(method) == "Txn" {
+				if txns++; txns == 2 { // as the end of the claim's etcd lease does
+					name := fmt.Sprintf("once/r/%d:%s%d:%s/c", len(c.Key.Scope), c.Key.Scope, len(c.Key.ID), c.Key.ID)
+					r, err := client.Delete(t.Context(), name)
+					if err != nil || r.Deleted != 1 {
+						t.Errorf("removal of the claim: %d removed, error %v", r.Deleted, err)
+					}
+					meanwhile(c)
+				}
+			}
+			return invoke(ctx, method, req, reply, conn, opts...)
+		}
+		s, err := onceetcd.OpenWith(t.Context(), onceetcd.Config{DSN: dsn(e), Timeout: 30 * time.Second},
+			grpc.WithChainUnaryInterceptor(between))
+		ok(t, err)
+		t.Cleanup(func() { s.Close() })
+		c = newClaim()
+		c.Lease, c.Forget = 100*time.Millisecond, 100*time.Millisecond
+		wins(t, s, c)
+		armed.Store(true)
+		if err := s.Renew(t.Context(), c.Key, c.Owner, time.Hour); !errors.Is(err, once.ErrLost) || txns != 2 {
+			t.Errorf("%s: got error %v after %d transactions, want ErrLost after 2", name, err, txns)
+		}
+		armed.Store(false)
+		rec, err := s.Load(t.Context(), c.Key)
+		if name == "nothing else" && !errors.Is(err, once.ErrNotFound) || name != "nothing else" && rec.State != once.InFlight {
+			t.Errorf("%s: then there is %v, error %v", name, rec.State, err)
+		}
+	}
 }
 
 // An etcd lease that somebody has revoked, or that ran out while this process was not looking, is

@@ -89,7 +89,9 @@ func (l *listing) step(ctx context.Context, from, end string) ([]record, string,
 				return nil, "", false, fmt.Errorf("%v: %w", k, err)
 			}
 			rec.seenAt = resp.Header.Revision
-			recs = append(recs, rec)
+			if rec.State != 0 {
+				recs = append(recs, rec)
+			}
 		}
 		kvs = kvs[n:]
 	}

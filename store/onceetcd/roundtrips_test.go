@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"path"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +125,22 @@ func TestClaimBatchTravelsTogether(t *testing.T) {
 	})
 	if err != nil || got["Txn"] != 3 {
 		t.Errorf("the servers were asked %v for 250 claims, want 3 transactions", got)
+	}
+}
+
+// The limit is one of outcomes: however small it is, a hundred claims with the longest keys can be sent.
+func TestClaimBatchIsNotBoundedByTheSizeOfOutcomes(t *testing.T) {
+	t.Parallel()
+	s := open(t, onceetcd.Config{DSN: dsn(servers.Etcd(t, etcd)), MaxOutcome: 100})
+	claims := make([]once.Claim, 100)
+	for i := range claims {
+		id := strings.Repeat("i", once.MaxID-len(once.NewOwner().String())) + once.NewOwner().String()
+		claims[i] = claimOn(once.Key{Scope: strings.Repeat("s", once.MaxScope), ID: id})
+	}
+	for i, res := range s.ClaimBatch(t.Context(), claims) {
+		if res.Err != nil || !res.Record.Won(claims[i]) {
+			t.Fatalf("claim %d: got %v, error %v", i, res.Record.State, res.Err)
+		}
 	}
 }
 

@@ -66,7 +66,8 @@ func (s *Store) Renew(ctx context.Context, k once.Key, o once.Owner, lease time.
 	return s.keep(ctx, n, rec, lease)
 }
 
-// keep makes sure that a claim's record is not forgotten too early, now that its lease was renewed.
+// keep makes sure that a claim's record is not forgotten too early, now that its lease was renewed. It
+// returns ErrLost if that has just happened: the renewal came too late.
 func (s *Store) keep(ctx context.Context, n names, rec record, lease time.Duration) error {
 	if rec.lease == clientv3.NoLease {
 		return nil
@@ -78,15 +79,23 @@ func (s *Store) keep(ctx context.Context, n names, rec record, lease time.Durati
 		}
 	}
 	var keep ending
-	_, err := s.txn(ctx, "renew", func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	resp, err := s.txn(ctx, "renew", func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		var err error
 		if keep, err = s.leases.take(ctx, keepFor(lease, rec.forget)); err != nil {
 			return nil, err
 		}
-		// If the claim's key has changed, somebody has seen to that, or it is no longer needed.
-		return s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(n.claim), "=", rec.revision)).Then(
-			clientv3.OpPut(n.claim, "", clientv3.WithIgnoreValue(), clientv3.WithLease(keep.lease))).Commit()
+		return s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(n.claim), "=", rec.revision)).
+			Then(clientv3.OpPut(n.claim, "", clientv3.WithIgnoreValue(), clientv3.WithLease(keep.lease))).
+			Else(clientv3.OpGet(n.claim)).Commit()
 	}, func() []clientv3.LeaseID { return []clientv3.LeaseID{keep.lease} })
+	if err != nil || resp.Succeeded {
+		return err
+	}
+	// If the key is there, the owner has seen to that elsewhere, or has completed.
+	now, err := decode(rec.Key, resp.Responses[0].GetResponseRange().Kvs)
+	if err == nil && now.Owner != rec.Owner {
+		err = once.ErrLost
+	}
 	return err
 }
 
