@@ -79,8 +79,8 @@ func (f *storeFlags) open(ctx context.Context) (admin.Records, func() error, err
 		if c, err := admin.Dial(ctx, dir); err == nil {
 			return c, c.Close, nil
 		}
-		if _, err := os.Stat(dir); err != nil {
-			return nil, nil, fmt.Errorf("there is no store: %w", err)
+		if err := stores.CheckDirectory(dir); err != nil {
+			return nil, nil, err
 		}
 	}
 	s, err := stores.Open(ctx, f.dsn)

@@ -10,6 +10,15 @@ import (
 	"github.com/oncehq/once/oncedisk"
 )
 
+// CheckDirectory reports that there is no store in a directory, in which one would be made if it were
+// opened.
+func CheckDirectory(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("there is no store: %w; say where it is with --store, or in ONCE_STORE", err)
+	}
+	return nil
+}
+
 func disk() Scheme {
 	return Scheme{
 		Name:      "disk",
@@ -21,8 +30,8 @@ func disk() Scheme {
 		},
 		Examine: func(_ context.Context, dsn string, say Say) (once.Guarantees, error) {
 			dir := diskPath(dsn)
-			if _, err := os.Stat(dir); err != nil {
-				return once.Guarantees{}, fmt.Errorf("there is no store: %w", err)
+			if err := CheckDirectory(dir); err != nil {
+				return once.Guarantees{}, err
 			}
 			r, err := oncedisk.Check(dir)
 			if err == nil {
