@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,18 +10,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// A MariaDBServer is a MariaDB server with a database named once and a user root, who needs no
-// password.
+// A MariaDBServer is a MariaDB server, or MySQL in its place, with a database named once and a
+// user root, who needs no password.
 type MariaDBServer struct {
 	*Process
-	Addr string // host:port
-	Dir  string // where its files are; the data in data
+	Addr  string // host:port
+	Dir   string // where its files are; the data in data
+	MySQL bool   // what runs is MySQL
 
 	settings []string
 }
@@ -65,28 +68,25 @@ func StartMariaDB(settings ...string) (*MariaDBServer, error) {
 }
 
 func startMariaDB(dir string, settings []string) (*MariaDBServer, error) {
-	server, err := mariadbProgram("mariadbd")
+	server, err := mariadbProgram()
 	if err != nil {
 		return nil, err
 	}
-	install, err := mariadbProgram("mariadb-install-db")
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	args := append([]string{"--no-defaults", "--datadir=" + data, "--skip-test-db", "--skip-name-resolve",
-		"--auth-root-authentication-method=normal"}, mariadbUser()...)
 	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o755); err != nil {
 		return nil, err
 	}
-	installing := exec.Command(install, args...)
-	installing.Env = mariadbEnv(dir)
-	out, err := installing.CombinedOutput()
+	// Its version begins with the path that it was called by.
+	version, err := exec.Command(server, "--no-defaults", "--version").CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("servers: mariadb-install-db: %w; it printed:\n%s", err, out)
+		return nil, fmt.Errorf("servers: %s --version: %w; it printed:\n%s", server, err, version)
 	}
-	// A database is a folder.
-	if err := os.Mkdir(filepath.Join(data, "once"), 0o755); err != nil {
+	mysql := !strings.Contains(strings.TrimPrefix(string(version), server), "MariaDB")
+	if mysql {
+		err = installMySQL(server, dir)
+	} else {
+		err = installMariaDB(server, dir)
+	}
+	if err != nil {
 		return nil, err
 	}
 	const tries = 5 // somebody else may take the port before the server does
@@ -95,7 +95,7 @@ func startMariaDB(dir string, settings []string) (*MariaDBServer, error) {
 		if !unused(port, []int{0}) {
 			continue
 		}
-		s := &MariaDBServer{Addr: local(port), Dir: dir, settings: settings}
+		s := &MariaDBServer{Addr: local(port), Dir: dir, MySQL: mysql, settings: settings}
 		s.Process = &Process{
 			name:    fmt.Sprintf("mariadb-%d", port),
 			command: func() *exec.Cmd { return s.serve(server, port) },
@@ -108,11 +108,53 @@ func startMariaDB(dir string, settings []string) (*MariaDBServer, error) {
 	}
 }
 
+// installMariaDB makes the files of a new server.
+func installMariaDB(server, dir string) error {
+	// Beside the server, in the usual layouts, or else the one that is found in PATH.
+	base := filepath.Dir(filepath.Dir(server))
+	install, data := filepath.Join(base, "bin", "mariadb-install-db"), filepath.Join(dir, "data")
+	args := []string{"--no-defaults", "--basedir=" + base, "--datadir=" + data, "--skip-test-db",
+		"--skip-name-resolve", "--auth-root-authentication-method=normal"}
+	if _, err := exec.LookPath(install); err != nil {
+		install = "mariadb-install-db"
+		args = slices.Delete(args, 1, 2)
+	}
+	installing := exec.Command(install, append(args, mariadbUser()...)...)
+	installing.Env = mariadbEnv(dir)
+	if out, err := installing.CombinedOutput(); err != nil {
+		return fmt.Errorf("servers: mariadb-install-db: %w; it printed:\n%s", err, out)
+	}
+	// A database is a folder.
+	return os.Mkdir(filepath.Join(data, "once"), 0o755)
+}
+
+// installMySQL is installMariaDB for MySQL's server, which does it by itself. The user whom it
+// makes may not connect by TCP.
+func installMySQL(server, dir string) error {
+	script := filepath.Join(dir, "first.sql")
+	text := "CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\nCREATE DATABASE once;\n"
+	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
+		return err
+	}
+	args := []string{"--no-defaults", "--initialize-insecure", "--datadir=" + filepath.Join(dir, "data"),
+		"--init-file=" + script, "--secure-file-priv=NULL"}
+	installing := exec.Command(server, append(args, mariadbUser()...)...)
+	installing.Env = mariadbEnv(dir)
+	if out, err := installing.CombinedOutput(); err != nil {
+		return fmt.Errorf("servers: mysqld --initialize-insecure: %w; it printed:\n%s", err, out)
+	}
+	return nil
+}
+
 func (s *MariaDBServer) serve(path string, port int) *exec.Cmd {
 	args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.Dir, "data"),
 		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port), "--skip-name-resolve",
 		"--socket=" + filepath.Join(s.Dir, "socket"), "--pid-file=" + filepath.Join(s.Dir, "pid")}
 	args = append(args, mariadbUser()...)
+	if s.MySQL {
+		// Another port, and a folder that is only there where MySQL is installed.
+		args = append(args, "--mysqlx=OFF", "--secure-file-priv=NULL")
+	}
 	for _, setting := range s.settings {
 		name, value, _ := strings.Cut(setting, "=")
 		args = append(args, "--"+strings.TrimSpace(name)+"="+strings.TrimSpace(value))
@@ -168,7 +210,10 @@ func (s *MariaDBServer) ready() error {
 	return nil
 }
 
-func mariadbProgram(name string) (string, error) {
+// mariadbProgram returns the path of the server. The environment variable ONCE_MARIADB_SERVER
+// names another one than Debian's, to test other versions, or MySQL's mysqld.
+func mariadbProgram() (string, error) {
+	name := cmp.Or(os.Getenv("ONCE_MARIADB_SERVER"), "mariadbd")
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}

@@ -19,14 +19,18 @@ const (
 var _ once.Batcher = (*Store)(nil)
 
 // ClaimBatch implements [once.Batcher]. MariaDB takes the claims in one statement, of which each
-// row is a claim. With SQLite they share a commit. MySQL cannot tell what stands in the way of
-// which row; there they only travel on several connections at once.
+// row is a claim. MySQL does too if none or all of the operations are there, and else takes those
+// that are not there in a second one. With SQLite they share a commit.
 func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.ClaimResult {
 	results := make([]once.ClaimResult, len(claims))
 	mysql, ok := s.engine.(*mysqlEngine)
-	if !ok || s.sql.insertOrSee == "" {
+	if !ok {
 		s.claimEach(ctx, claims, results)
 		return results
+	}
+	claimPart := s.claimPart
+	if s.sql.lookAll != "" {
+		claimPart = s.claimTogether
 	}
 	var order []int
 	for i, c := range claims {
@@ -40,7 +44,7 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 		return cmp.Or(cmp.Compare(x.Scope, y.Scope), cmp.Compare(x.ID, y.ID))
 	})
 	for part := range slices.Chunk(order, maxStatement) {
-		if err := s.claimPart(ctx, mysql, claims, results, part); err != nil {
+		if err := claimPart(ctx, mysql, claims, results, part); err != nil {
 			for _, i := range part {
 				results[i] = once.ClaimResult{Err: err}
 			}

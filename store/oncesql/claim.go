@@ -1,6 +1,7 @@
 package oncesql
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -11,6 +12,11 @@ import (
 func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err
+	}
+	if s.sql.lookAll != "" {
+		var result [1]once.ClaimResult
+		err := s.claimTogether(ctx, s.engine.(*mysqlEngine), []once.Claim{c}, result[:], []int{0})
+		return result[0].Record, cmp.Or(err, result[0].Err)
 	}
 	ctx, cancel, err := s.enter(ctx)
 	if err != nil {

@@ -114,11 +114,9 @@ func (b business) settled(t testing.TB, cfg oncesql.Config) {
 	}
 	eventually(t, "all transactions have ended", func() bool {
 		time.Sleep(innodbCache)
-		var n int
-		err := b.db.QueryRow("SELECT COUNT(*) FROM information_schema.INNODB_TRX t " +
-			"JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE()").Scan(&n)
-		ok(t, err)
-		return n == 0
+		var opened, waiting int
+		ok(t, b.db.QueryRow(transactions(t)).Scan(&opened, &waiting))
+		return opened == 0
 	})
 }
 

@@ -78,8 +78,9 @@ func (b business) fill(t *testing.T, n int, prefix string, retention time.Durati
 	for step := 10_000; n > 0; n -= step {
 		step = min(step, n)
 		expires := time.Now().Add(retention).UnixMicro()
-		query := columns + "SELECT 'test', CONCAT(?, MD5(CONCAT(UUID(), seq))), ?, ?, ?, ?, ?, 1, 2, 0, UNHEX(MD5(RAND())), " +
-			"UNHEX(SHA2(RAND(), 256)), 'application/http', REPEAT('x', 1024) FROM seq_1_to_10000 LIMIT ?"
+		query := columns + "WITH RECURSIVE seq (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seq WHERE n < 100) " +
+			"SELECT 'test', CONCAT(?, SHA2(CONCAT(UUID(), a.n, ' ', b.n), 224)), ?, ?, ?, ?, ?, 1, 2, 0, UNHEX(LEFT(SHA2(RAND(), 256), 32)), " +
+			"UNHEX(SHA2(RAND(), 256)), 'application/http', REPEAT('x', 1024) FROM seq a, seq b LIMIT ?"
 		if lite {
 			query = "WITH RECURSIVE seq (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seq LIMIT 10000) " + columns +
 				"SELECT CAST('test' AS BLOB), CAST(? || hex(randomblob(16)) AS BLOB), ?, ?, ?, ?, ?, 1, 2, 0, randomblob(16), " +

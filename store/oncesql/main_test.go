@@ -110,13 +110,29 @@ func mariadbConfig(t testing.TB) oncesql.Config {
 	return mariadbOn(t, sharedServer(t))
 }
 
-// mariadbOn returns the configuration of a new database on the server. A database is a folder.
+// mariadbOn returns the configuration of a new database on the server.
 func mariadbOn(t testing.TB, s *servers.MariaDBServer) oncesql.Config {
 	name := "once_" + strings.ToLower(once.NewOwner().String())
-	if err := os.Mkdir(filepath.Join(s.Dir, "data", name), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	db, err := sql.Open("mysql", "root@unix("+filepath.Join(s.Dir, "socket")+")/once")
+	ok(t, err)
+	defer db.Close()
+	_, err = db.Exec("CREATE DATABASE " + name)
+	ok(t, err)
 	return oncesql.Config{DSN: fmt.Sprintf("mysql://root@%s/%s", s.Addr, name), Sweep: -1, Timeout: time.Minute}
+}
+
+// transactions returns the query for how many transactions of the database are open, and of them
+// how many wait for a lock. In MySQL that table fails when a statement is going on that has bytes
+// which are no text.
+func transactions(t testing.TB) string {
+	if sharedServer(t).MySQL {
+		return "SELECT COUNT(*), COUNT(w.REQUESTING_THREAD_ID) FROM performance_schema.events_transactions_current t " +
+			"JOIN performance_schema.threads p ON p.THREAD_ID = t.THREAD_ID " +
+			"LEFT JOIN performance_schema.data_lock_waits w ON w.REQUESTING_THREAD_ID = t.THREAD_ID " +
+			"WHERE t.STATE = 'ACTIVE' AND p.PROCESSLIST_DB = DATABASE() AND p.PROCESSLIST_ID <> CONNECTION_ID()"
+	}
+	return "SELECT COUNT(*), COALESCE(SUM(t.trx_state = 'LOCK WAIT'), 0) FROM information_schema.INNODB_TRX t " +
+		"JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE()"
 }
 
 // migrated makes the tables.

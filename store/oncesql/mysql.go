@@ -31,12 +31,14 @@ var mysqlDialect = dialect{
 	setFence: func(value string) string { return "LAST_INSERT_ID(" + value + ")" },
 
 	forUpdate: " FOR UPDATE",
+	together:  true,
 }
 
 // mariadbDialect is what MariaDB can do beyond MySQL: a claim sees what stands in its way.
 // A row that is there keeps its values, for which the server writes nothing.
 func mariadbDialect() dialect {
 	d := mysqlDialect
+	d.together = false
 	d.orSee = "ON DUPLICATE KEY UPDATE state = state RETURNING {seen}"
 	return d
 }
@@ -61,7 +63,9 @@ func openMySQL(cfg Config) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := mysqlPool(withParam(mc, "time_zone", "'+00:00'"), cfg.MaxConns)
+	own := withParam(mc, "time_zone", "'+00:00'")
+	own.MultiStatements = true // see claimTogether; not for what operations send
+	db, err := mysqlPool(own, cfg.MaxConns)
 	if err != nil {
 		return nil, err
 	}
@@ -172,23 +176,29 @@ func (e *mysqlEngine) see(ctx context.Context, statement string, args []any, int
 // seeAll carries out a statement that returns scope, id and the columns of [row].
 func (e *mysqlEngine) seeAll(ctx context.Context, statement string, args []any) (seen map[once.Key]*row, err error) {
 	err = untilItStands(ctx, func() error {
-		seen = make(map[once.Key]*row)
 		rows, err := e.db.QueryContext(ctx, statement, args...)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
-			var scope, id []byte
-			r := new(row)
-			if err := rows.Scan(append([]any{&scope, &id}, r.columns()...)...); err != nil {
-				return err
-			}
-			seen[once.Key{Scope: string(scope), ID: string(id)}] = r
-		}
-		return rows.Err()
+		seen, err = keyed(rows)
+		return err
 	})
 	return seen, err
+}
+
+// keyed reads rows of scope, id and the columns of [row].
+func keyed(rows *sql.Rows) (map[once.Key]*row, error) {
+	seen := make(map[once.Key]*row)
+	for rows.Next() {
+		var scope, id []byte
+		r := new(row)
+		if err := rows.Scan(append([]any{&scope, &id}, r.columns()...)...); err != nil {
+			return nil, err
+		}
+		seen[once.Key{Scope: string(scope), ID: string(id)}] = r
+	}
+	return seen, rows.Err()
 }
 
 // untilItStands repeats a statement that the server undoes in favour of another one.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,11 +53,16 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	if on(vars["read_only"]) {
 		s.refusef("takes no writes (read_only); use the primary")
 	}
+	if redo, err := e.shown(ctx, "STATUS", "Innodb_redo_log_enabled"); err != nil {
+		return settings{}, err
+	} else if redo == "OFF" {
+		s.refusef("keeps no redo log, and does not survive a crash; use ALTER INSTANCE ENABLE INNODB REDO_LOG")
+	}
 	if v := vars["innodb_flush_log_at_trx_commit"]; v != "1" {
 		s.lossf("has innodb_flush_log_at_trx_commit = %s and may forget the last second; set it to 1", v)
 	}
-	if v := vars["innodb_doublewrite"]; v == "OFF" || v == "0" {
-		s.lossf("has innodb_doublewrite off and does not mend torn pages; set it on")
+	if v := vars["innodb_doublewrite"]; v == "OFF" || v == "0" || v == "DETECT_ONLY" {
+		s.lossf("has innodb_doublewrite = %s and does not mend torn pages; set it to ON", v)
 	}
 	if on(vars["log_bin"]) && vars["sync_binlog"] != "1" {
 		s.lossf("has sync_binlog = %s; the binary log may miss what the tables have; set it to 1", vars["sync_binlog"])
@@ -72,9 +78,7 @@ func (e *mysqlEngine) replication(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	var replicas int
-	err = e.db.QueryRowContext(ctx,
-		"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'").Scan(&replicas)
+	replicas, err := e.replicas(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,10 +95,46 @@ func (e *mysqlEngine) replication(ctx context.Context, s *settings) error {
 	return nil
 }
 
+// replicas returns how many replicas are connected, of those that the user may see. MySQL's
+// information_schema.PROCESSLIST fails when any statement that is going on has bytes which are no text.
+func (e *mysqlEngine) replicas(ctx context.Context) (n int, err error) {
+	rows, err := e.db.QueryContext(ctx, "SHOW PROCESSLIST")
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return 0, err
+	}
+	values, into := make([]sql.RawBytes, len(columns)), make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	command := slices.Index(columns, "Command")
+	if command < 0 {
+		return 0, fmt.Errorf("the list of processes has the columns %q", columns)
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return 0, err
+		}
+		if strings.HasPrefix(string(values[command]), "Binlog Dump") {
+			n++
+		}
+	}
+	return n, rows.Err()
+}
+
 // variable returns a global variable, or an empty string if the server has none of that name.
 func (e *mysqlEngine) variable(ctx context.Context, name string) (string, error) {
+	return e.shown(ctx, "VARIABLES", name)
+}
+
+// shown returns a global variable or a part of the server's status, or an empty string.
+func (e *mysqlEngine) shown(ctx context.Context, kind, name string) (string, error) {
 	var got, value string
-	err := e.db.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE '"+name+"'").Scan(&got, &value)
+	err := e.db.QueryRowContext(ctx, "SHOW GLOBAL "+kind+" LIKE '"+name+"'").Scan(&got, &value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

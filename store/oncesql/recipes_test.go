@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/oncehq/once/store/oncesql"
@@ -113,8 +114,8 @@ func (d dialogue) book(ctx context.Context, transactionID, account string, cents
 	}
 	defer tx.Rollback()
 	res, err := tx.ExecContext(ctx, recipe[0], transactionID, account, cents)
-	if constraint, dup := oncesql.Duplicate(err); dup && constraint == "PRIMARY" {
-		return nil // MySQL: it is booked
+	if constraint, dup := oncesql.Duplicate(err); dup && strings.TrimPrefix(constraint, "bookings.") == "PRIMARY" {
+		return nil // MySQL, which names the table too, and MariaDB: it is booked
 	}
 	if err != nil {
 		return err

@@ -24,6 +24,8 @@ type dialect struct {
 	setFence func(string) string // around what the fence is set to
 	fence    string              // at the end of the statement
 
+	together bool // a look and an insertion are sent together; where there is no orSee
+
 	forUpdate string // at the end of a SELECT: wait for a transaction that has changed the row
 }
 
@@ -34,7 +36,8 @@ type dialect struct {
 // it was seen, it compares the fence.
 type statements struct {
 	insert, reclaim, takeOver     string
-	insertOrSee, insertRow        string // empty: the engine cannot; a row of its VALUES
+	insertOrSee, lookAll          string // empty: the engine does it in another way
+	insertRow                     string // a row of the VALUES of an insertion
 	renew, complete, free, forget string
 	load, list, nextScope         string
 	due                           string
@@ -64,10 +67,13 @@ func newStatements(d dialect) statements {
 		insert: of(insert), reclaim: of(reclaim), takeOver: of(takeOver),
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), list: of(list), nextScope: nextScope, due: of(due),
-		txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
+		insertRow: of(insertRow), txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
 	}
 	if d.orSee != "" {
-		st.insertOrSee, st.insertRow = of(insertValues+d.orSee), of(insertRow)
+		st.insertOrSee = of(insertValues + d.orSee)
+	}
+	if d.together {
+		st.lookAll = of(strings.Replace(load, "{seen}", "scope, id, {seen}", 1))
 	}
 	return st
 }
