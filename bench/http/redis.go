@@ -20,10 +20,7 @@ import (
 )
 
 func openRedis(addr string) (*onceredis.Store, error) {
-	return onceredis.Open(context.Background(), onceredis.Config{
-		DSN:           "redis://" + addr,
-		MaxFlushDelay: 20 * time.Microsecond,
-	})
+	return onceredis.Open(context.Background(), onceredis.Config{DSN: "redis://" + addr})
 }
 
 // startWithRedis starts a Redis that keeps nothing on disk, and a server over it.
