@@ -121,3 +121,38 @@ func TestIDsOverruleTheSettingsOfTheRole(t *testing.T) {
 		t.Errorf("claim: %v, %v", states, err)
 	}
 }
+
+// Who completes ids holds their table by a lock of its own: to lock the bucket's row would make a
+// MultiXact of all who complete at the same time.
+func TestIDsHoldTheirTableWithoutLockingRows(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	day := oncepg.IDsConfig{Window: 24 * time.Hour}
+	migratedIDs(t, cfg, day)
+	s, b := openIDs(t, cfg, day), newBusiness(t, cfg.DSN)
+	completing, err := b.pool.Begin(t.Context())
+	ok(t, err)
+	defer completing.Rollback(context.Background())
+	_, err = s.CompleteTx(t.Context(), completing, "s", []string{"a"})
+	ok(t, err)
+	if err := b.exec("SELECT FROM " + cfg.Schema + ".id_buckets FOR UPDATE NOWAIT"); err != nil {
+		t.Errorf("rows of buckets are locked: %v", err)
+	}
+	ok(t, completing.Rollback(t.Context()))
+
+	// The lock alone, before anything is added, keeps the table from being turned.
+	ok(t, b.exec("UPDATE "+cfg.Schema+".id_buckets SET bucket = -1 WHERE bucket <> "+cfg.Schema+".id_bucket()"))
+	next := "SELECT ((" + cfg.Schema + ".id_bucket() + 1) % 10)::integer"
+	tx, err := b.pool.Begin(t.Context())
+	ok(t, err)
+	defer tx.Rollback(context.Background())
+	_, err = tx.Exec(t.Context(), "SELECT pg_advisory_xact_lock_shared((SELECT tableoid FROM "+cfg.Schema+
+		".id_buckets LIMIT 1)::bigint::bit(32)::integer, ("+next+"))")
+	ok(t, err)
+	turn := func() error { return b.exec("SELECT " + cfg.Schema + ".turn_ids()") }
+	if err := turn(); err == nil {
+		t.Error("a table is turned that somebody is about to add to")
+	}
+	ok(t, tx.Rollback(t.Context()))
+	ok(t, turn())
+}

@@ -100,16 +100,17 @@ DECLARE
 	added uuid[];
 	older uuid[];
 BEGIN
-	-- Until this transaction ends those in later buckets can see that one is open in this. From when
-	-- the lock is held nobody can have looked in vain, unless it is another bucket by now.
+	-- Until this transaction ends the lock keeps the table from being used for another bucket, and
+	-- lets those in later buckets see that one is open in this. From when it is held nobody can have
+	-- looked in vain, unless it is another bucket by now. (To lock the row of the bucket would make a
+	-- MultiXact of all who complete at the same time, each time that one comes.)
 	LOOP
 		present := once.id_bucket();
 		here := present % #tables;
 		PERFORM pg_advisory_xact_lock_shared(class, here);
 		EXIT WHEN once.id_bucket() = present;
 	END LOOP;
-	-- The lock keeps the table from being used for another bucket before this transaction ends.
-	PERFORM 1 FROM once.id_buckets WHERE slot = here AND bucket = present FOR SHARE;
+	PERFORM 1 FROM once.id_buckets WHERE slot = here AND bucket = present;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'no table is prepared for the ids of this time' USING ERRCODE = '#state';
 	END IF;
@@ -140,16 +141,18 @@ BEGIN
 END $$;
 
 -- Prepares the tables of this bucket and of the next, which are those of buckets that are over. A
--- transaction that has asked a table keeps it from being truncated until it ends; those who ask
--- meanwhile wait behind us, so that we must not wait for long.
+-- transaction that has completed ids in a table, or asked it, keeps it from being truncated until it ends;
+-- those who ask meanwhile wait behind us, so that we must not wait for long.
 CREATE FUNCTION once.turn_ids() RETURNS void LANGUAGE plpgsql VOLATILE
 SET lock_timeout = '200ms' AS $$
 DECLARE
+	class CONSTANT integer := (SELECT tableoid FROM once.id_buckets LIMIT 1)::bigint::bit(32)::integer;
 	present bigint := once.id_bucket();
 BEGIN
 	FOR ahead IN 0..1 LOOP
 		PERFORM 1 FROM once.id_buckets WHERE slot = (present + ahead) % #tables AND bucket < present + ahead FOR UPDATE;
 		IF FOUND THEN
+			PERFORM pg_advisory_xact_lock(class, ((present + ahead) % #tables)::integer);
 			CASE (present + ahead) % #tables
 				WHEN #n THEN TRUNCATE once.ids_#n;
 			END CASE;
