@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/oncehq/once/oncedisk"
@@ -46,33 +45,24 @@ func (d *disk) cost() (disk, memory int64, err error) {
 	return s.Disk, s.Memory, nil
 }
 
-// forget opens the store with a window that is over.
-func (d *disk) forget() (time.Duration, error) {
-	if err := d.Close(); err != nil {
-		return 0, err
-	}
+func (d *disk) age() error {
 	d.cfg.Window = time.Millisecond
-	before := processorTime()
-	var err error
+	return d.Close()
+}
+
+// forget opens the store with a window that is over.
+func (d *disk) forget() (err error) {
 	if d.IDs, err = oncedisk.OpenIDs(d.cfg); err != nil {
-		return 0, err
+		return err
 	}
 	for d.Stats().IDs > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
-	return processorTime() - before, nil
+	return nil
 }
 
 func (d *disk) close() {
 	d.IDs.Close()
 	os.RemoveAll(d.dir)
 	runtime.GC()
-}
-
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it has no way to fail
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -8,7 +8,8 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 )
 
 // A subject is a way to remember ids.
@@ -27,9 +29,9 @@ type subject interface {
 	// cost returns the bytes that all ids take on disk and in memory.
 	cost() (disk, memory int64, err error)
 
-	// forget lets the window of all ids pass, and returns the processor time that this took, or
-	// the time of the server's call.
-	forget() (time.Duration, error)
+	// age lets the window of all ids pass, and forget forgets them, which is measured.
+	age() error
+	forget() error
 
 	close()
 }
@@ -51,8 +53,8 @@ func main() {
 	names := flag.String("subjects", "", "which `subjects` to measure, separated by commas (default: all)")
 	each := flag.Duration("each", time.Second, "length of one measurement")
 	flag.Parse()
-	fmt.Println("| subject | ids retained | new ids/s by 1 | by 100 | by 1000 | by 1000, copies | disk B/id | memory B/id | forget |")
-	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Println("| subject | ids retained | new ids/s by 1 | by 100 | by 1000 | processor µs/id | copies/s by 1000 | processor µs/id | disk B/id | memory B/id | processor ns/id to forget |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for text := range strings.SplitSeq(*retained, ",") {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -89,31 +91,39 @@ func measure(name string, open func(int64) (subject, error), retained int64, eac
 		return err
 	}
 	row := fmt.Sprintf("| %s | %d |", name, retained)
-	for _, batch := range []int{1, 100, 1000} {
-		rate, err := g.rate(batch, each, once.IDClaimed)
+	for _, m := range []struct {
+		batch int
+		want  once.IDState
+	}{{1, once.IDClaimed}, {100, once.IDClaimed}, {1000, once.IDClaimed}, {1000, once.IDDone}} {
+		rate, processor, err := g.rate(m.batch, each, m.want)
 		if err != nil {
 			return err
 		}
 		row += fmt.Sprintf(" %.0f |", rate)
+		if m.batch == 1000 {
+			row += fmt.Sprintf(" %.2f |", float64(processor)/float64(time.Microsecond))
+		}
 	}
-	copies, err := g.rate(1000, each, once.IDDone)
+	row += fmt.Sprintf(" %.1f | %.1f |", float64(disk)/float64(retained), float64(memory)/float64(retained))
+	if err := s.age(); err != nil {
+		return err
+	}
+	spent, err := spend(s.forget)
+	fmt.Printf("%s %d |\n", row, int64(spent)/g.next)
+	return err
+}
+
+// spend returns the processor time that f takes, here and in the servers.
+func spend(f func() error) (time.Duration, error) {
+	own, server, err := contest.Processor()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	took, err := s.forget()
-	if errors.Is(err, errors.ErrUnsupported) {
-		took = -1
-	} else if err != nil {
-		return err
+	if err := f(); err != nil {
+		return 0, err
 	}
-	row += fmt.Sprintf(" %.0f | %.1f | %.1f |", copies, float64(disk)/float64(retained), float64(memory)/float64(retained))
-	if took < 0 {
-		row += " – |"
-	} else {
-		row += fmt.Sprintf(" %v |", took.Round(time.Millisecond))
-	}
-	fmt.Println(row)
-	return nil
+	ownAfter, serverAfter, err := contest.Processor()
+	return ownAfter + serverAfter - own - server, err
 }
 
 // A stream makes ids, each new, and deals with them.
@@ -126,8 +136,18 @@ const scope = "tenant-17/clicks"
 
 // name is a UUID in text, as most ids are.
 func name(n int64) string {
-	h := uint64(n) * 0x9e3779b97f4a7c15
-	return fmt.Sprintf("%08x-%04x-7%03x-a%03x-%012x", uint32(h>>32), uint16(h>>16), h&0xfff, n>>36&0xfff, n&0xffffffffffff)
+	var bytes [16]byte
+	binary.BigEndian.PutUint64(bytes[:8], uint64(n)*0x9e3779b97f4a7c15&^0xf000|0x7000)
+	binary.BigEndian.PutUint64(bytes[8:], uint64(n)|0xa<<60)
+	var text [36]byte
+	for i, part := range [][2]int{{0, 4}, {4, 6}, {6, 8}, {8, 10}, {10, 16}} {
+		at := 2*part[0] + i
+		hex.Encode(text[at:], bytes[part[0]:part[1]])
+		if i > 0 {
+			text[at-1] = '-'
+		}
+	}
+	return string(text[:])
 }
 
 func (g *stream) batch(n int) []string {
@@ -151,11 +171,27 @@ func (g *stream) fill(n int64) error {
 }
 
 // rate deals with batches of ids one after the other, and checks what was found for each. New ids
-// are claimed and completed; copies, of those that were completed at the start, are found done.
-func (g *stream) rate(size int, each time.Duration, want once.IDState) (float64, error) {
+// are claimed and completed; copies, of those that were completed at the start, are found done. It
+// returns how many there were a second, and the processor time of each.
+func (g *stream) rate(size int, each time.Duration, want once.IDState) (rate float64, processor time.Duration, err error) {
 	end := g.next
 	n := 0
 	var spent time.Duration
+	used, err := spend(func() error {
+		n, spent, err = g.deal(size, each, want, end)
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if want == once.IDDone {
+		g.next = end
+	}
+	return float64(n) / spent.Seconds(), used / time.Duration(n), nil
+}
+
+// deal returns the number of ids and the time that their batches took.
+func (g *stream) deal(size int, each time.Duration, want once.IDState, end int64) (n int, spent time.Duration, err error) {
 	for spent < each {
 		var ids []string
 		if want == once.IDDone {
@@ -166,17 +202,14 @@ func (g *stream) rate(size int, each time.Duration, want once.IDState) (float64,
 		states, err := once.DoIDs(context.Background(), g.s, scope, ids, func(context.Context, []int) error { return nil })
 		spent += time.Since(began)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		for i, state := range states {
 			if state != want {
-				return 0, fmt.Errorf("id %d of a batch of %d is %v, want %v", i, size, state, want)
+				return 0, 0, fmt.Errorf("id %d of a batch of %d is %v, want %v", i, size, state, want)
 			}
 		}
 		n += size
 	}
-	if want == once.IDDone {
-		g.next = end
-	}
-	return float64(n) / spent.Seconds(), nil
+	return n, spent, nil
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/oncepg"
 )
 
@@ -33,7 +35,7 @@ var businesses = []struct {
 }
 
 func insertPayment(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, "INSERT INTO payments (id, amount) VALUES ($1, 42)", newID())
+	_, err := tx.Exec(ctx, "INSERT INTO payments (id, amount) VALUES ($1, 42)", contest.NewID())
 	return err
 }
 
@@ -54,8 +56,8 @@ func transfer(ctx context.Context, tx pgx.Tx) error {
 }
 
 // recorded is an operation of a transactional store's.
-func recorded(ctx context.Context, store *oncepg.Transactional, do func(context.Context, pgx.Tx) error, size int) error {
-	c := newClaim(newID())
+func recorded(ctx context.Context, store *oncepg.Transactional, do func(context.Context, pgx.Tx) error, out once.Outcome) error {
+	c := contest.NewClaim(contest.NewID())
 	rec, err := store.Claim(ctx, c)
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func recorded(ctx context.Context, store *oncepg.Transactional, do func(context.
 	if err := do(ctx, tx); err != nil {
 		return err
 	}
-	return store.Complete(ctx, c.Key, c.Owner, outcome(size), retention)
+	return store.Complete(ctx, c.Key, c.Owner, out, contest.Retention)
 }
 
 // alone is the same without a record.

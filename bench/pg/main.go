@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/oncepg"
 )
@@ -68,29 +69,32 @@ func run(s settings) error {
 		return err
 	}
 	defer store.Close()
-	if err := gate(ctx, store, 64); err != nil {
+	if err := contest.Gate(ctx, store); err != nil {
 		return err
 	}
-	fmt.Printf("%s: 64 simultaneous claims of each of %d keys: one winner each, and one outcome\n",
-		store.Guarantees().Store, gateKeys)
 	pool, err := pgxpool.New(ctx, fmt.Sprintf("%s&pool_max_conns=%d&pool_min_conns=%d", server.DSN, s.pool, s.pool))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := leases(ctx, server, store, pool, s); err != nil {
+	if err := leases(ctx, server.DSN, store, pool, s); err != nil {
 		return err
 	}
-	return transactions(ctx, server, pool, s)
+	return transactions(ctx, server.DSN, pool, s)
+}
+
+func (s settings) run(callers int, all ...contest.Contestant) error {
+	return contest.Rounds{Count: s.rounds, Each: s.each, Callers: callers}.Run(all...)
 }
 
 // leases compares the store with its own statements, sent singly.
-func leases(ctx context.Context, server *servers.PostgresServer, store *oncepg.Store, pool *pgxpool.Pool, s settings) error {
-	sent, err := record(ctx, server.DSN, s.outcome)
+func leases(ctx context.Context, dsn string, store *oncepg.Store, pool *pgxpool.Pool, s settings) error {
+	out := contest.Outcome(s.outcome)
+	sent, err := record(ctx, dsn, out)
 	if err != nil {
 		return err
 	}
-	batched := func(id string) error { return operation(ctx, store, id, s.outcome) }
+	batched := func(id string) error { return contest.Fresh(ctx, store, id, out) }
 	single := func(id string) error { return sent.operation(ctx, pool, id) }
 	done := make([]string, 1000)
 	for i := range done {
@@ -102,20 +106,18 @@ func leases(ctx context.Context, server *servers.PostgresServer, store *oncepg.S
 	pick := func(caller, n int) string { return done[(caller*31+n)%len(done)] }
 	for _, callers := range s.callers {
 		fmt.Printf("claim+complete, %d callers, outcome %d bytes:\n", callers, s.outcome)
-		err := compare(server, callers, s, contestants{
-			{"oncepg", func(int, int) error { return batched(newID()) }},
-			{"single", func(int, int) error { return single(newID()) }},
-		})
+		err := s.run(callers,
+			contest.Contestant{Name: "oncepg", Op: func(int, int) error { return batched(contest.NewID()) }},
+			contest.Contestant{Name: "single", Op: func(int, int) error { return single(contest.NewID()) }})
 		if err != nil {
 			return err
 		}
 	}
 	for _, callers := range s.callers {
 		fmt.Printf("replay, %d callers:\n", callers)
-		err := compare(server, callers, s, contestants{
-			{"oncepg", func(caller, n int) error { return replay(ctx, store, pick(caller, n)) }},
-			{"single", func(caller, n int) error { return sent.replay(ctx, pool, pick(caller, n)) }},
-		})
+		err := s.run(callers,
+			contest.Contestant{Name: "oncepg", Op: func(caller, n int) error { return contest.Replay(ctx, store, pick(caller, n)) }},
+			contest.Contestant{Name: "single", Op: func(caller, n int) error { return sent.replay(ctx, pool, pick(caller, n)) }})
 		if err != nil {
 			return err
 		}
@@ -124,9 +126,9 @@ func leases(ctx context.Context, server *servers.PostgresServer, store *oncepg.S
 }
 
 // transactions compares operations of a transactional store with the same without it.
-func transactions(ctx context.Context, server *servers.PostgresServer, pool *pgxpool.Pool, s settings) error {
+func transactions(ctx context.Context, dsn string, pool *pgxpool.Pool, s settings) error {
 	store, err := oncepg.OpenTransactional(ctx, oncepg.Config{
-		DSN: fmt.Sprintf("%s&pool_max_conns=%d&pool_min_conns=%d", server.DSN, s.pool, s.pool)})
+		DSN: fmt.Sprintf("%s&pool_max_conns=%d&pool_min_conns=%d", dsn, s.pool, s.pool)})
 	if err != nil {
 		return err
 	}
@@ -134,16 +136,16 @@ func transactions(ctx context.Context, server *servers.PostgresServer, pool *pgx
 	if err := makeBusiness(ctx, pool); err != nil {
 		return err
 	}
+	out := contest.Outcome(s.outcome)
 	for _, kind := range businesses {
 		for _, callers := range s.callers {
 			if callers > s.pool {
 				break
 			}
 			fmt.Printf("%s in a transaction, %d callers, outcome %d bytes:\n", kind.name, callers, s.outcome)
-			err := compare(server, callers, s, contestants{
-				{"oncepg", func(int, int) error { return recorded(ctx, store, kind.do, s.outcome) }},
-				{"alone", func(int, int) error { return alone(ctx, pool, kind.do) }},
-			})
+			err := s.run(callers,
+				contest.Contestant{Name: "oncepg", Op: func(int, int) error { return recorded(ctx, store, kind.do, out) }},
+				contest.Contestant{Name: "alone", Op: func(int, int) error { return alone(ctx, pool, kind.do) }})
 			if err != nil {
 				return err
 			}

@@ -1,69 +1,23 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/oncepg"
 )
-
-const (
-	scope     = "bench/pg"
-	retention = time.Hour
-)
-
-func newID() string { return once.NewOwner().String() }
-
-func newClaim(id string) once.Claim {
-	return once.Claim{
-		Key:         once.Key{Scope: scope, ID: id},
-		Fingerprint: once.Fingerprint{1: 1},
-		Owner:       once.NewOwner(),
-		Lease:       10 * time.Second,
-		Takeover:    10,
-		Forget:      time.Hour,
-	}
-}
-
-func outcome(size int) once.Outcome {
-	return once.Outcome{Type: "application/http", Data: bytes.Repeat([]byte("x"), size)}
-}
-
-// operation claims and completes.
-func operation(ctx context.Context, store once.Store, id string, size int) error {
-	c := newClaim(id)
-	rec, err := store.Claim(ctx, c)
-	if err != nil {
-		return err
-	}
-	if !rec.Won(c) {
-		return errors.New("a new key was claimed before")
-	}
-	return store.Complete(ctx, c.Key, c.Owner, outcome(size), retention)
-}
-
-// replay claims what is done.
-func replay(ctx context.Context, store once.Store, id string) error {
-	rec, err := store.Claim(ctx, newClaim(id))
-	if err == nil && rec.State != once.Done {
-		err = fmt.Errorf("a record that is done is %v", rec.State)
-	}
-	return err
-}
 
 // statements are what the store sends for an operation, with their arguments.
 type statements struct{ claim, complete pgx.TraceQueryStartData }
 
 // record has a store carry out an operation, and listens.
-func record(ctx context.Context, dsn string, size int) (statements, error) {
+func record(ctx context.Context, dsn string, out once.Outcome) (statements, error) {
 	pc, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return statements{}, err
@@ -81,7 +35,7 @@ func record(ctx context.Context, dsn string, size int) (statements, error) {
 	}
 	defer store.Close()
 	heard = nil
-	if err := operation(ctx, store, newID(), size); err != nil {
+	if err := contest.Fresh(ctx, store, contest.NewID(), out); err != nil {
 		return statements{}, err
 	}
 	if len(heard) != 2 {

@@ -12,8 +12,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/onceredis"
 )
 
@@ -55,18 +57,41 @@ func run(s settings) error {
 		return err
 	}
 	defer store.Close()
-	if err := gate(ctx, store, s.callers); err != nil {
+	if err := contest.Gate(ctx, store); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d simultaneous claims of each of %d keys: one winner each, and one outcome\n",
-		store.Guarantees().Store, s.callers, gateKeys)
-	cmds, err := record(ctx, server.addr, store, s.outcome)
+	cmds, err := record(ctx, server.addr, store, contest.Outcome(s.outcome))
 	if err != nil {
 		return err
 	}
-	contestants, err := contestants(server.addr, store, cmds, s)
+	ways, err := ways(server.addr, store, cmds, s)
 	if err != nil {
 		return err
 	}
-	return compare(server, contestants, s)
+	return compare(ctx, ways, s)
+}
+
+// compare lets the ways take turns, first at fresh operations and then at replays.
+func compare(ctx context.Context, ways []way, s settings) error {
+	done := make([]string, 1000)
+	for i := range done {
+		done[i] = "done-" + strconv.Itoa(i)
+		if err := ways[0].fresh(ctx, done[i]); err != nil {
+			return err
+		}
+	}
+	var fresh, replay []contest.Contestant
+	for _, w := range ways {
+		fresh = append(fresh, contest.Contestant{Name: w.name, Op: func(int, int) error { return w.fresh(ctx, contest.NewID()) }})
+		replay = append(replay, contest.Contestant{Name: w.name, Op: func(caller, n int) error {
+			return w.replay(ctx, done[(caller*31+n)%len(done)])
+		}})
+	}
+	r := contest.Rounds{Count: s.rounds, Each: s.each, Callers: s.callers}
+	fmt.Printf("claim+complete, %d callers, outcome %d bytes, median of %d rounds:\n", s.callers, s.outcome, s.rounds)
+	if err := r.Run(fresh...); err != nil {
+		return err
+	}
+	fmt.Printf("replay, %d callers, outcome %d bytes, median of %d rounds:\n", s.callers, s.outcome, s.rounds)
+	return r.Run(replay...)
 }

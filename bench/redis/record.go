@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/onceredis"
 )
 
@@ -19,16 +18,11 @@ type commands struct {
 	id, owner       string // to be replaced
 }
 
-const scope = "bench/redis"
-
-var retention = time.Hour
-
-func record(ctx context.Context, addr string, store *onceredis.Store, size int) (commands, error) {
-	c := newClaim(once.NewOwner().String())
-	out := outcome(size)
+func record(ctx context.Context, addr string, store *onceredis.Store, out once.Outcome) (commands, error) {
+	c := contest.NewClaim(contest.NewID())
 	told, err := monitor(addr, func() error {
 		_, err := store.Claim(ctx, c)
-		return errors.Join(err, store.Complete(ctx, c.Key, c.Owner, out, retention))
+		return errors.Join(err, store.Complete(ctx, c.Key, c.Owner, out, contest.Retention))
 	})
 	if err != nil {
 		return commands{}, err
@@ -54,21 +48,4 @@ func (c commands) fill(cmd []string, id, owner string) []string {
 		args[i] = a
 	}
 	return args
-}
-
-func newClaim(id string) once.Claim { return claimBy(once.NewOwner(), id) }
-
-func claimBy(o once.Owner, id string) once.Claim {
-	return once.Claim{
-		Key:         once.Key{Scope: scope, ID: id},
-		Fingerprint: once.Fingerprint{1: 1},
-		Owner:       o,
-		Lease:       10 * time.Second,
-		Takeover:    10,
-		Forget:      time.Hour,
-	}
-}
-
-func outcome(size int) once.Outcome {
-	return once.Outcome{Type: "application/http", Data: bytes.Repeat([]byte("x"), size)}
 }

@@ -58,26 +58,6 @@ func (s *server) stop() {
 	os.RemoveAll(s.dir)
 }
 
-// cpu returns how much of a processor's time the server has used (proc(5), /proc/pid/stat).
-func (s *server) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	const user, system, tick = 11, 12, time.Second / 100
-	var ticks int64
-	for _, i := range []int{user, system} {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * tick, nil
-}
-
 // monitor calls fn while the server says which commands it gets (MONITOR), and returns them.
 func monitor(addr string, fn func() error) ([][]string, error) {
 	conn, err := net.Dial("tcp", addr)

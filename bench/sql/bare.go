@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"time"
@@ -10,6 +9,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/oncesql"
 )
 
@@ -52,8 +52,8 @@ func openBare(ctx context.Context, t target) (*bare, error) {
 }
 
 // operation writes what a claim and a completion write.
-func (b *bare) operation(ctx context.Context, size int) error {
-	c := newClaim(newID())
+func (b *bare) operation(ctx context.Context, out once.Outcome) error {
+	c := contest.NewClaim(contest.NewID())
 	key := []any{[]byte(c.Key.Scope), []byte(c.Key.ID)}
 	now := time.Now().UnixMicro()
 	in := func(d time.Duration) int64 { return now + d.Microseconds() }
@@ -62,8 +62,7 @@ func (b *bare) operation(ctx context.Context, size int) error {
 	if err != nil {
 		return err
 	}
-	out := outcome(size)
-	_, err = b.update.ExecContext(ctx, append([]any{in(retention), []byte(out.Type), out.Data}, key...)...)
+	_, err = b.update.ExecContext(ctx, append([]any{in(contest.Retention), []byte(out.Type), out.Data}, key...)...)
 	return err
 }
 
@@ -75,8 +74,4 @@ func makeDatabase(addr, name string) error {
 	defer db.Close()
 	_, err = db.Exec("CREATE DATABASE " + name)
 	return err
-}
-
-func outcome(size int) once.Outcome {
-	return once.Outcome{Type: "application/http", Data: bytes.Repeat([]byte("x"), size)}
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/oncesql"
 )
@@ -94,21 +95,23 @@ func measure(s settings, dsn string, t target) error {
 		return err
 	}
 	defer store.Close()
-	if err := gate(ctx, store, 64); err != nil {
+	if err := contest.Gate(ctx, store); err != nil {
 		return err
 	}
-	fmt.Printf("%s: 64 simultaneous claims of each of %d keys: one winner each, and one outcome\n",
-		store.Guarantees().Store, gateKeys)
 	bare, err := openBare(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer bare.db.Close()
+	out := contest.Outcome(s.outcome)
 	for _, callers := range []int{1, 64} {
 		fmt.Printf("claim+complete, %d callers, outcome %d bytes:\n", callers, s.outcome)
-		err := compare(callers, s,
-			func() error { return operation(ctx, store, s.outcome) },
-			func() error { return bare.operation(ctx, s.outcome) })
+		r := contest.Rounds{Count: s.rounds, Each: s.each, Callers: callers}
+		err := r.Run(contest.Contestant{Name: "oncesql", Op: func(int, int) error {
+			return contest.Fresh(ctx, store, contest.NewID(), out)
+		}}, contest.Contestant{Name: "bare", Op: func(int, int) error {
+			return bare.operation(ctx, out)
+		}})
 		if err != nil {
 			return err
 		}

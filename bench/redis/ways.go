@@ -3,22 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/bench/contest"
 	"github.com/oncehq/once/store/onceredis"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 )
 
-// A contestant carries out operations in one way.
-type contestant struct {
+// A way is one to carry out operations.
+type way struct {
 	name   string
 	fresh  func(ctx context.Context, id string) error // claims and completes
-	replay func(ctx context.Context, id string) error // asks for an operation that is done; or nil
+	replay func(ctx context.Context, id string) error // asks for an operation that is done
 }
 
-func contestants(addr string, store *onceredis.Store, cmds commands, s settings) ([]contestant, error) {
+func ways(addr string, store *onceredis.Store, cmds commands, s settings) ([]way, error) {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress:         []string{addr},
 		ForceSingleClient:   true,
@@ -32,44 +32,28 @@ func contestants(addr string, store *onceredis.Store, cmds commands, s settings)
 		return nil, err
 	}
 	pool := goredis.NewClient(&goredis.Options{Addr: addr, PoolSize: s.callers, MaxRetries: -1})
-	return []contestant{
-		onceContestant(store, outcome(s.outcome)),
-		rawContestant(client, cmds),
-		poolContestant(pool, cmds),
+	return []way{
+		onceWay(store, contest.Outcome(s.outcome)),
+		rawWay(client, cmds),
+		poolWay(pool, cmds),
 	}, nil
 }
 
-func onceContestant(store *onceredis.Store, out once.Outcome) contestant {
-	return contestant{
-		name: "onceredis",
-		fresh: func(ctx context.Context, id string) error {
-			c := newClaim(id)
-			rec, err := store.Claim(ctx, c)
-			if err == nil && !rec.Won(c) {
-				err = errors.New("a new key was not won")
-			}
-			if err != nil {
-				return err
-			}
-			return store.Complete(ctx, c.Key, c.Owner, out, retention)
-		},
-		replay: func(ctx context.Context, id string) error {
-			rec, err := store.Claim(ctx, claimBy(once.Owner{1: 1}, id)) // who asks in vain needs no random owner
-			if err == nil && len(rec.Outcome.Data) != len(out.Data) {
-				err = fmt.Errorf("a done key was %v", rec.State)
-			}
-			return err
-		},
+func onceWay(store *onceredis.Store, out once.Outcome) way {
+	return way{
+		name:   "onceredis",
+		fresh:  func(ctx context.Context, id string) error { return contest.Fresh(ctx, store, id, out) },
+		replay: func(ctx context.Context, id string) error { return contest.Replay(ctx, store, id) },
 	}
 }
 
-func rawContestant(client rueidis.Client, cmds commands) contestant {
+func rawWay(client rueidis.Client, cmds commands) way {
 	evalsha := func(ctx context.Context, cmd []string, id, owner string) error {
 		args := cmds.fill(cmd, id, owner)
 		n, err := client.Do(ctx, client.B().Evalsha().Sha1(args[0]).Numkeys(1).Key(args[2]).Arg(args[3:]...).Build()).ToInt64()
 		return positive(n, err)
 	}
-	return contestant{
+	return way{
 		name: "raw",
 		fresh: func(ctx context.Context, id string) error {
 			o := once.NewOwner()
@@ -89,7 +73,7 @@ func rawContestant(client rueidis.Client, cmds commands) contestant {
 	}
 }
 
-func poolContestant(client *goredis.Client, cmds commands) contestant {
+func poolWay(client *goredis.Client, cmds commands) way {
 	evalsha := func(ctx context.Context, cmd []string, id, owner string) error {
 		args := cmds.fill(cmd, id, owner)
 		rest := make([]any, len(args)-3)
@@ -99,7 +83,7 @@ func poolContestant(client *goredis.Client, cmds commands) contestant {
 		n, err := client.EvalSha(ctx, args[0], args[2:3], rest...).Int64()
 		return positive(n, err)
 	}
-	return contestant{
+	return way{
 		name: "pool",
 		fresh: func(ctx context.Context, id string) error {
 			o := once.NewOwner()
