@@ -41,6 +41,11 @@ type Options struct {
 	// that wait for nothing outside the process.
 	Bubble bool
 
+	// Parallel is how many subtests run at the same time, whatever go test is told about parallel
+	// tests: most of their time they wait for leases to end. Those that reopen the store run alone,
+	// after all others. Defaults to 1.
+	Parallel int
+
 	// Transactional says that a claim is held in an open transaction: there is nothing to be
 	// seen of it until it is completed, other claims of the key fail with ErrInFlight
 	// meanwhile, a lease is not measured, and nothing is ever in doubt. What follows from a

@@ -1,6 +1,8 @@
 package oncetest
 
 import (
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -12,10 +14,24 @@ func TestStore(t *testing.T, o Options) {
 	if o.Open == nil {
 		t.Fatal("oncetest: Options.Open is nil; it must return the store to be tested")
 	}
-	for _, chapter := range chapters {
-		for _, p := range chapter {
-			p.test(t, o.withDefaults())
+	o = o.withDefaults()
+	var alone []property
+	var running sync.WaitGroup
+	turns := make(chan struct{}, max(o.Parallel, 1))
+	for _, p := range slices.Concat(chapters...) {
+		if p.needs&reopening != 0 {
+			alone = append(alone, p)
+			continue
 		}
+		turns <- struct{}{}
+		running.Go(func() {
+			defer func() { <-turns }()
+			p.test(t, o)
+		})
+	}
+	running.Wait()
+	for _, p := range alone {
+		p.test(t, o)
 	}
 }
 
