@@ -21,7 +21,7 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 		return once.Record{}, err
 	}
 	defer cancel()
-	return s.endClaim(ctx, s.beginClaim(c))
+	return s.endClaim(ctx, s.beginClaim(c, s.clock.ask()))
 }
 
 // batchStep is how many claims travel together at most. A server drops requests when thousands wait.
@@ -48,10 +48,14 @@ func (s *Store) claimTogether(
 		ctx, cancel, lost = s.begin(ctx, "claim")
 	}
 	defer cancel()
+	var t question // all began before it
+	if lost == nil {
+		t = s.clock.ask()
+	}
 	pending := make([]*pendingClaim, len(claims))
 	for i, c := range claims {
 		if results[i].Err = cmp.Or(c.Check(), lost); results[i].Err == nil {
-			pending[i] = s.beginClaim(c)
+			pending[i] = s.beginClaim(c, t)
 		}
 	}
 	for i, p := range pending {
@@ -70,9 +74,9 @@ type pendingClaim struct {
 	flight  flight
 }
 
-func (s *Store) beginClaim(c once.Claim) *pendingClaim {
+func (s *Store) beginClaim(c once.Claim, t question) *pendingClaim {
 	p := &pendingClaim{Claim: c, subject: s.target.subject(c.Key)}
-	s.sendClaim(p, s.fresh(c), 0)
+	s.sendClaim(p, s.fresh(c), 0, t)
 	return p
 }
 
@@ -94,9 +98,9 @@ func (s *Store) fresh(c once.Claim) *entry {
 
 // sendClaim sends the state that makes the claim's owner that of the record, if the last one is
 // still what it is expected to be, and asks how it stands if it is not.
-func (s *Store) sendClaim(p *pendingClaim, next *entry, expected uint64) {
+func (s *Store) sendClaim(p *pendingClaim, next *entry, expected uint64, t question) {
 	p.next = next
-	p.flight = s.look(p.subject)
+	p.flight = s.look(p.subject, t)
 	p.flight.write = s.write(p.subject, next, expected)
 }
 
@@ -124,7 +128,7 @@ func (s *Store) endClaim(ctx context.Context, p *pendingClaim) (once.Record, err
 		if err := pause(ctx, tries); err != nil {
 			return once.Record{}, explain("claim", err)
 		}
-		s.sendClaim(p, next, expected)
+		s.sendClaim(p, next, expected, s.clock.ask())
 	}
 }
 

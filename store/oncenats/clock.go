@@ -16,7 +16,8 @@ import (
 // their verb began: see [told].
 type clock struct {
 	wire    *wire
-	request string // subject
+	request string        // subject
+	share   time.Duration // for how long a question that is on its way is shared
 
 	mu     sync.Mutex // guards the rest
 	asking *call      // the last one
@@ -24,6 +25,10 @@ type clock struct {
 	last   time.Time  // that was told
 	heard  time.Time  // when that was, by the clock of this process
 }
+
+// shareFor bounds by how much what is left of a term is told too large. Under load it lets thousands of
+// verbs share a question.
+const shareFor = 10 * time.Millisecond
 
 // errSuperseded: the call was given up, and there may be another one.
 var errSuperseded = errors.New("oncenats: asked anew")
@@ -52,11 +57,11 @@ func (t told) unsure(e *entry) bool {
 func (k *clock) ask() question {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.asking != nil {
+	if age := max(time.Since(k.sent), 1); k.asking != nil && age <= k.share {
 		select {
 		case <-k.asking.done:
 		default:
-			return question{k.asking, max(time.Since(k.sent), 1)}
+			return question{k.asking, age}
 		}
 	}
 	k.send()

@@ -9,6 +9,13 @@ import (
 // NeverAskAgain has waits rely on what the server tells.
 func (s *Store) NeverAskAgain() { s.firstPause = time.Hour }
 
+// ShareFor sets for how long a question for the time is shared.
+func (s *Store) ShareFor(d time.Duration) {
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	s.clock.share = d
+}
+
 // Settle returns when no question for the time is on its way, which a verb would share.
 func (s *Store) Settle() {
 	s.clock.mu.Lock()

@@ -44,12 +44,10 @@ func (s *Store) write(subject string, e *entry, expected uint64) *call {
 	return s.wire.send(&nats.Msg{Subject: subject, Header: h, Data: e.payload}, nil)
 }
 
-// look asks how the record stands. The question after the time comes first: see [clock.read].
-func (s *Store) look(subject string) flight {
-	f := flight{time: s.clock.ask()}
+// look asks how the record stands, after the time was asked for: see [clock.read].
+func (s *Store) look(subject string, t question) flight {
 	body := `{"last_by_subj":"` + subject + `"}`
-	f.read = s.wire.send(&nats.Msg{Subject: s.getRequest, Data: []byte(body)}, nil)
-	return f
+	return flight{time: t, read: s.wire.send(&nats.Msg{Subject: s.getRequest, Data: []byte(body)}, nil)}
 }
 
 // written returns the sequence number of the message, or false if the server did not take it since
@@ -100,7 +98,7 @@ func (s *Store) seen(ctx context.Context, f flight) (sight, error) {
 // two: then it was never in doubt. If nothing has changed when the record is read again, it was.
 func (s *Store) confirmed(ctx context.Context, subject string, v sight) (sight, error) {
 	for v.inDoubt() {
-		again, err := s.seen(ctx, s.look(subject))
+		again, err := s.seen(ctx, s.look(subject, s.clock.ask()))
 		if err != nil || again.entry != nil && again.entry.seq == v.entry.seq {
 			return v, err
 		}

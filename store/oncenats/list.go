@@ -17,8 +17,11 @@ const (
 	// listStep is how many records are asked for at a time.
 	listStep = 500
 
-	// A list that is not continued for so long is forgotten by the server.
+	// A list that is not continued for so long is forgotten by the server, and begun again where it was.
 	listPatience = time.Minute
+
+	// listTries bounds how often in succession it is begun again in vain.
+	listTries = 5
 )
 
 // List implements [once.Lister]. The server goes through the records of one scope, or through all,
@@ -58,10 +61,12 @@ func (s *Store) List(ctx context.Context, f once.Filter) iter.Seq2[once.Record, 
 type list struct {
 	store    *Store
 	filter   once.Filter
+	subject  string // of the records
 	stream   jetstream.Stream
-	consumer jetstream.Consumer
-	now      time.Time // at the beginning of the last step
-	last     uint64    // how many messages the server has sent
+	consumer jetstream.Consumer // nil: none at the moment
+	now      time.Time          // at the beginning of the last step
+	last     uint64             // how many messages the consumer has sent
+	seq      uint64             // of the last one in the stream, also of consumers before
 
 	// open has the records that were yielded while they were claims. They may come again when they
 	// have changed; those that are done do not.
@@ -75,28 +80,31 @@ func (s *Store) newList(ctx context.Context, f once.Filter) (*list, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter := s.target.subjects() + ">"
+	l := &list{store: s, filter: f, subject: s.target.subjects() + ">", open: make(map[once.Key]bool)}
 	if f.Scope != "" {
-		filter = s.target.subjects() + scopeToken(f.Scope) + ".*"
+		l.subject = s.target.subjects() + scopeToken(f.Scope) + ".*"
 	}
-	stream, err := js.Stream(ctx, s.target.Stream)
-	if err != nil {
+	if l.stream, err = js.Stream(ctx, s.target.Stream); err != nil {
 		return nil, err
 	}
-	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+	return l, l.start(ctx)
+}
+
+// start makes a consumer that goes on after the last message that was read.
+func (l *list) start(ctx context.Context) (err error) {
+	l.consumer, err = l.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		Description:       "list of records",
-		DeliverPolicy:     jetstream.DeliverAllPolicy,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       l.seq + 1,
 		AckPolicy:         jetstream.AckNonePolicy,
-		FilterSubject:     filter,
+		FilterSubject:     l.subject,
 		HeadersOnly:       true,
 		InactiveThreshold: listPatience,
 		MemoryStorage:     true,
 		Replicas:          1,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &list{store: s, filter: f, stream: stream, consumer: consumer, open: make(map[once.Key]bool)}, nil
+	l.last = 0
+	return err
 }
 
 func (s *Store) jetStream() (jetstream.JetStream, error) {
@@ -107,30 +115,51 @@ func (s *Store) jetStream() (jetstream.JetStream, error) {
 }
 
 func (l *list) end(ctx context.Context) {
+	if l.consumer == nil {
+		return
+	}
 	ctx, cancel := l.store.bounded(ctx)
 	defer cancel()
 	l.stream.DeleteConsumer(ctx, l.consumer.CachedInfo().Name) // otherwise listPatience ends it
 }
 
-// step returns some more records, or none at the end.
+// step returns some more records, or none at the end. If the consumer is gone, or what it sent was lost
+// on the way, which it does not send again, another one goes on.
 func (l *list) step(ctx context.Context) ([]once.Record, error) {
-	if err := l.store.usable(ctx); err != nil {
+	for tries := 1; ; tries++ {
+		found, err := l.tryStep(ctx)
+		switch unusable := l.store.usable(ctx); {
+		case err == nil:
+			return found, nil
+		case unusable != nil:
+			return nil, unusable
+		case tries == listTries || errors.Is(err, once.ErrUnreadable):
+			return nil, err
+		}
+		l.consumer = nil
+	}
+}
+
+func (l *list) tryStep(ctx context.Context) ([]once.Record, error) {
+	ctx, cancel, err := l.store.begin(ctx, "list")
+	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := l.store.bounded(ctx)
 	defer cancel()
-	var err error
 	if l.now, err = l.store.now(ctx); err != nil {
 		return nil, err
 	}
+	if l.consumer == nil {
+		if err := l.start(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for {
 		n, found, err := l.fetch()
-		switch {
-		case err != nil:
-			return nil, err
-		case len(found) > 0:
-			return found, nil
-		case n > 0:
+		if len(found) > 0 || err != nil {
+			return found, err
+		}
+		if n > 0 {
 			continue
 		}
 		if over, err := l.over(ctx); over || err != nil {
@@ -139,7 +168,8 @@ func (l *list) step(ctx context.Context) ([]once.Record, error) {
 	}
 }
 
-// fetch asks for messages, and returns how many came, and what is to be yielded of them.
+// fetch asks for messages, and returns how many came, and what is to be yielded of them. What came
+// before an error is yielded first.
 func (l *list) fetch() (n int, found []once.Record, err error) {
 	batch, err := l.consumer.FetchNoWait(listStep)
 	if err != nil {
@@ -149,13 +179,21 @@ func (l *list) fetch() (n int, found []once.Record, err error) {
 		n++
 		rec, stands, err := l.read(m)
 		if err != nil {
-			return n, nil, err
+			return n, found, only(found, err)
 		}
 		if stands {
 			found = append(found, rec)
 		}
 	}
-	return n, found, batch.Error()
+	return n, found, only(found, batch.Error())
+}
+
+// only returns the error if nothing was found: otherwise the next step meets it.
+func only(found []once.Record, err error) error {
+	if len(found) > 0 {
+		return nil
+	}
+	return err
 }
 
 // over reports whether nothing is left. That nothing came is no proof of it.
@@ -170,7 +208,6 @@ func (l *list) over(ctx context.Context) (bool, error) {
 	return info.NumPending == 0, nil
 }
 
-// errGap: the server does not send again what was lost on the way.
 var errGap = errors.New("oncenats: the connection was lost; list again")
 
 // read reads what the server sent.
@@ -182,12 +219,12 @@ func (l *list) read(m jetstream.Msg) (once.Record, bool, error) {
 	if meta.Sequence.Consumer != l.last+1 {
 		return once.Record{}, false, errGap
 	}
-	l.last++
 	e, err := decode(nats.Header(m.Headers()).Get(headerRecord), meta.Sequence.Stream, meta.Timestamp, nil)
 	if err != nil {
 		name := strings.TrimPrefix(m.Subject(), l.store.target.subjects())
 		return once.Record{}, false, fmt.Errorf("record %s: %w", name, err)
 	}
+	l.last, l.seq = meta.Sequence.Consumer, meta.Sequence.Stream
 	rec, stands := e.record(l.now)
 	if !stands || l.open[rec.Key] {
 		return once.Record{}, false, nil
@@ -207,9 +244,6 @@ func (l *list) selected(rec once.Record) bool {
 
 // now returns the time of the stream's leader, at some moment after this was called.
 func (s *Store) now(ctx context.Context) (time.Time, error) {
-	if err := s.wire.ready(ctx); err != nil {
-		return time.Time{}, err
-	}
 	q := s.clock.ask()
 	if q.age > 0 {
 		q = s.clock.anew(q)

@@ -2,11 +2,13 @@ package oncenats_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
 
 	"github.com/oncehq/once/internal/check/processes"
+	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/oncenats"
 )
 
@@ -21,5 +23,10 @@ func TestMain(m *testing.M) {
 	processes.Work(func(ctx context.Context, dsn string) (processes.Store, error) {
 		return oncenats.Open(ctx, patient(oncenats.Config{DSN: dsn}))
 	})
+	flag.Parse()
+	if *records == 0 && flag.Lookup("test.bench").Value.String() == "" {
+		os.Setenv("TMPDIR", servers.Memory())
+		flag.Set("test.parallel", "8") // most of the time they wait
+	}
 	os.Exit(m.Run())
 }

@@ -48,7 +48,8 @@ func serve(config string) error {
 		LogFile: filepath.Join(n.Dir, "log"),
 	}
 	if len(n.Routes) > 0 {
-		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Cluster}
+		// Clients use the addresses that they were given, of proxies perhaps, and no others.
+		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Cluster, NoAdvertise: true}
 		for _, r := range n.Routes {
 			o.Routes = append(o.Routes, server.RoutesFromStr(r)...)
 		}

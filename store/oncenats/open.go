@@ -79,7 +79,7 @@ func reach(ctx context.Context, cfg Config) (*Store, error) {
 		target:     target,
 		cfg:        cfg,
 		wire:       w,
-		clock:      clock{wire: w, request: target.api("STREAM.INFO." + target.Stream)},
+		clock:      clock{wire: w, request: target.api("STREAM.INFO." + target.Stream), share: shareFor},
 		held:       held{m: make(map[once.Key]*entry)},
 		firstPause: firstPause,
 		getRequest: target.api("STREAM.MSG.GET." + target.Stream),
@@ -93,7 +93,7 @@ func (s *Store) probe(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	subject := s.target.subject(once.Key{Scope: "once", ID: "probe"})
-	f := s.look(subject)
+	f := s.look(subject, s.clock.ask())
 	f.write = s.write(subject, &entry{kind: removed}, impossible)
 	_, _, err := s.written(ctx, f.write)
 	if err = explain("open", err); err != nil && !errors.Is(err, once.ErrFull) {

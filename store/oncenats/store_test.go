@@ -84,8 +84,9 @@ func cluster(t *testing.T) {
 // options are those of the kit, for handles that are opened as often as it wants.
 func options(cfg oncenats.Config) oncetest.Options {
 	return oncetest.Options{
-		Open:   func(t *testing.T) once.Store { return open(t, cfg) },
-		Second: func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
+		Parallel: 8,
+		Open:     func(t *testing.T) once.Store { return open(t, cfg) },
+		Second:   func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
 		SkewedHandle: func(t *testing.T, _ once.Store, by time.Duration) once.Store {
 			return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return oncenats.Open(ctx, patient(cfg)) })
 		},

@@ -69,7 +69,7 @@ func (s *Store) change(
 	e := s.held.get(k, o)
 	for tries := 0; ; tries++ {
 		if e == nil {
-			stood, err := s.seen(ctx, s.look(subject))
+			stood, err := s.seen(ctx, s.look(subject, s.clock.ask()))
 			if err != nil {
 				return explain(verb, err)
 			}
@@ -124,7 +124,7 @@ func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
 	}
 	defer cancel()
 	subject := s.target.subject(k)
-	stood, err := s.seen(ctx, s.look(subject))
+	stood, err := s.seen(ctx, s.look(subject, s.clock.ask()))
 	if err == nil {
 		stood, err = s.confirmed(ctx, subject, stood)
 	}
@@ -161,7 +161,7 @@ func (s *Store) Forget(ctx context.Context, k once.Key, o once.Owner) error {
 		if err := pause(ctx, tries); err != nil {
 			return explain("forget", err)
 		}
-		stood, err := s.seen(ctx, s.look(subject))
+		stood, err := s.seen(ctx, s.look(subject, s.clock.ask()))
 		if err != nil {
 			return explain("forget", err)
 		}
