@@ -39,10 +39,11 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 		}
 	}
 	// In the order of the index, so that two batches cannot each have what the other waits for.
-	slices.SortFunc(order, func(a, b int) int {
+	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := claims[a].Key, claims[b].Key
 		return cmp.Or(cmp.Compare(x.Scope, y.Scope), cmp.Compare(x.ID, y.ID))
 	})
+	order, copies := apart(claims, order)
 	for part := range slices.Chunk(order, maxStatement) {
 		if err := claimPart(ctx, mysql, claims, results, part); err != nil {
 			for _, i := range part {
@@ -50,7 +51,23 @@ func (s *Store) ClaimBatch(ctx context.Context, claims []once.Claim) []once.Clai
 			}
 		}
 	}
+	for _, i := range copies {
+		results[i].Record, results[i].Err = s.Claim(ctx, claims[i])
+	}
 	return results
+}
+
+// apart takes out what claims the same key as the one before, which nobody should. One statement
+// cannot answer both.
+func apart(claims []once.Claim, order []int) (firsts, copies []int) {
+	for n, i := range order {
+		if n > 0 && claims[i].Key == claims[order[n-1]].Key {
+			copies = append(copies, i)
+		} else {
+			firsts = append(firsts, i)
+		}
+	}
+	return firsts, copies
 }
 
 // claimPart makes those of the claims that part names, in one statement.

@@ -52,3 +52,25 @@ func TestTransactionalContract(t *testing.T) {
 		},
 	})
 }
+
+// Nobody should claim the same key twice in a batch; who does is told the truth about both.
+func TestBatchWithTheSameKeyTwice(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg oncesql.Config) {
+		s := open(t, migrated(t, cfg))
+		claims := []once.Claim{newClaim("a"), newClaim("b"), newClaim("a"), newClaim("a")}
+		won := 0
+		for n, r := range s.ClaimBatch(t.Context(), claims) {
+			ok(t, r.Err)
+			if r.Record.Key != claims[n].Key || r.Record.State != once.InFlight {
+				t.Errorf("claim %d: the record is %v", n, r.Record)
+			}
+			if r.Record.Won(claims[n]) {
+				won++
+			}
+		}
+		if won != 2 {
+			t.Errorf("%d claims of two keys have won", won)
+		}
+	})
+}

@@ -48,10 +48,17 @@ func sqliteCode(err error) int {
 	return 0
 }
 
+// A halfwayError is that of several statements in a transaction, of which the first may have been
+// carried out: none of them may be committed.
+type halfwayError struct{ err error }
+
+func (e *halfwayError) Error() string { return e.err.Error() }
+func (e *halfwayError) Unwrap() error { return e.err }
+
 // endsTransaction reports whether the engine undoes not only the statement after this error
 // (https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
 func endsTransaction(err error) bool {
-	if mysqlNumber(err) == mysqlDeadlock {
+	if _, halfway := errors.AsType[*halfwayError](err); halfway || mysqlNumber(err) == mysqlDeadlock {
 		return true
 	}
 	switch sqliteCode(err) {

@@ -47,6 +47,25 @@ func TestClaimWhoseReplyWasLostCountsOnce(t *testing.T) {
 	}
 }
 
+// A transactional claim waits for a lock, and no longer than that for the server.
+func TestSilentConnectionIsGivenUpInTransactionalMode(t *testing.T) {
+	t.Parallel()
+	p, cfg := proxied(t)
+	cfg.Timeout, cfg.LockWait = 200*time.Millisecond, time.Second
+	s := openTransactional(t, cfg)
+	c := newClaim("silent")
+	p.LoseReply(c.Key.ID)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := s.Claim(ctx, c); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		t.Fatalf("got %v and the context's %v, want a deadline that is exceeded, but not the context's", err, ctx.Err())
+	}
+	eventually(t, "the operation is claimed on another connection", func() bool {
+		rec, err := s.Claim(t.Context(), c)
+		return err == nil && rec.Won(c)
+	})
+}
+
 func TestTakeoverWhoseReplyWasLostCountsOnce(t *testing.T) {
 	t.Parallel()
 	p, cfg := proxied(t)

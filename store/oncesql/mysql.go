@@ -54,7 +54,7 @@ type mysqlEngine struct {
 	config    *mysql.Config
 	db        *sql.DB
 	operating *sql.DB // nil: not for transactional use
-	maxPacket int     // set by inspect, as is
+	maxPacket int     // set by adopt, as is
 	mariadb   bool
 }
 
@@ -97,6 +97,9 @@ func mysqlPool(mc *mysql.Config, conns int) (*sql.DB, error) {
 }
 
 func (e *mysqlEngine) scheme() string { return "mysql" }
+func (e *mysqlEngine) adopt(found settings) {
+	e.maxPacket, e.mariadb = found.packet, found.mariadb
+}
 func (e *mysqlEngine) dialect() dialect {
 	if e.mariadb {
 		return mariadbDialect()

@@ -26,10 +26,9 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	product, oldest := "MySQL", oldestMySQL
 	if strings.Contains(version, "MariaDB") {
 		product, oldest = "MariaDB", oldestMariaDB
-		e.mariadb = true
 	}
 	number, _, _ := strings.Cut(version, "-")
-	s := settings{Guarantees: once.Guarantees{
+	s := settings{mariadb: product == "MariaDB", Guarantees: once.Guarantees{
 		Store: product + " " + number, Crash: once.Survives, Power: once.Survives,
 		Failover: once.NotApplicable, Shared: true,
 	}}
@@ -45,11 +44,16 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 			return settings{}, err
 		}
 	}
-	packet, err := strconv.Atoi(vars["max_allowed_packet"])
-	if err != nil {
+	if s.packet, err = strconv.Atoi(vars["max_allowed_packet"]); err != nil {
 		return settings{}, fmt.Errorf("max_allowed_packet is %q", vars["max_allowed_packet"])
 	}
-	e.maxPacket = min(packet, driverPacket)
+	s.packet = min(s.packet, driverPacket)
+	if level, err := e.isolation(ctx); err != nil {
+		return settings{}, err
+	} else if level == "READ-UNCOMMITTED" {
+		s.refusef("shows what is not committed (transaction isolation READ-UNCOMMITTED); " +
+			"set it to READ-COMMITTED or REPEATABLE-READ")
+	}
 	if on(vars["read_only"]) {
 		s.refusef("takes no writes (read_only); use the primary")
 	}
@@ -124,6 +128,14 @@ func (e *mysqlEngine) replicas(ctx context.Context) (n int, err error) {
 		}
 	}
 	return n, rows.Err()
+}
+
+// isolation returns that of the store's own sessions.
+func (e *mysqlEngine) isolation(ctx context.Context) (level string, err error) {
+	const query = "SHOW SESSION VARIABLES WHERE variable_name IN ('transaction_isolation', 'tx_isolation')"
+	var name string
+	err = e.db.QueryRowContext(ctx, query).Scan(&name, &level)
+	return level, err
 }
 
 // variable returns a global variable, or an empty string if the server has none of that name.

@@ -98,12 +98,16 @@ type queryer interface {
 
 // installed returns the version of the schema that is there, or 0.
 func installed(ctx context.Context, db queryer) (int, error) {
-	var version int
+	var version sql.Null[int]
 	err := db.QueryRowContext(ctx, "SELECT MAX(version) FROM once_schema").Scan(&version)
-	if noTable(err) {
+	switch {
+	case noTable(err):
 		return 0, nil
+	case err == nil && !version.Valid:
+		return 0, fmt.Errorf("its version is gone; if all else is there put it back: INSERT INTO once_schema VALUES (%d)",
+			schemaVersion)
 	}
-	return version, err
+	return version.V, err
 }
 
 // checkSchema returns an error with the way out unless the schema has the right version.

@@ -11,6 +11,9 @@ import (
 type settings struct {
 	once.Guarantees
 
+	packet  int // of MySQL: the largest that may be sent
+	mariadb bool
+
 	// wrong is what the database cannot be used with.
 	wrong []error
 

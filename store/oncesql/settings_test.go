@@ -2,8 +2,10 @@ package oncesql_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +94,81 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 	if _, err := once.New(once.Config{Store: s, InDoubt: once.Hold}); err == nil {
 		t.Error("Hold was accepted")
 	}
+}
+
+// What is not committed must not be taken for an answer.
+func TestServerThatShowsWhatIsNotCommittedIsRefused(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, mariadbConfig(t))
+	name := "tx_isolation"
+	if sharedServer(t).MySQL {
+		name = "transaction_isolation"
+	}
+	cfg.DSN += "?" + name + "=%27READ-UNCOMMITTED%27"
+	_, err := oncesql.Open(t.Context(), cfg)
+	says(t, err, "READ-UNCOMMITTED")
+	_, findings, err := oncesql.Examine(t.Context(), cfg)
+	ok(t, err)
+	says(t, errors.New(strings.Join(findings, "\n")), "READ-UNCOMMITTED")
+}
+
+// Who asks for settings does not disturb those who use what was found before.
+func TestDoctorWhileTheStoreWorks(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg oncesql.Config) {
+		s := open(t, migrated(t, cfg))
+		asked := make(chan error, 1)
+		go func() {
+			_, err := s.Doctor(context.Background())
+			asked <- err
+		}()
+		for most := s.MaxOutcome(); ; {
+			select {
+			case err := <-asked:
+				ok(t, err)
+				return
+			default:
+				if got := s.MaxOutcome(); got != most {
+					t.Fatalf("outcomes may have %d bytes, and before %d", got, most)
+				}
+			}
+		}
+	})
+}
+
+// A schema of which somebody has emptied the table of its version is neither made again nor used.
+func TestSchemaWithoutVersionIsExplained(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, cfg oncesql.Config) {
+		b := newBusiness(t, migrated(t, cfg))
+		_, err := b.db.Exec("DELETE FROM once_schema")
+		ok(t, err)
+		_, err = oncesql.Open(t.Context(), cfg)
+		_, findings, examining := oncesql.Examine(t.Context(), cfg)
+		ok(t, examining)
+		const way = "INSERT INTO once_schema VALUES (1)"
+		says(t, err, way)
+		says(t, oncesql.Migrate(t.Context(), cfg), way)
+		says(t, errors.New(strings.Join(findings, "\n")), way)
+		_, err = b.db.Exec(way)
+		ok(t, err)
+		wins(t, open(t, cfg), newClaim("a"))
+	})
+}
+
+// Of a migration that fails halfway SQLite keeps nothing, so that it may be repeated.
+func TestHalfAMigrationIsUndone(t *testing.T) {
+	t.Parallel()
+	cfg := sqliteConfig(t)
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: strings.TrimPrefix(cfg.DSN, "sqlite:")}).EscapedPath())
+	ok(t, err)
+	defer db.Close()
+	_, err = db.Exec("CREATE TABLE once_records_expires (in_the_way INTEGER)")
+	ok(t, err)
+	says(t, oncesql.Migrate(t.Context(), cfg), "once_records_expires")
+	_, err = db.Exec("DROP TABLE once_records_expires")
+	ok(t, err)
+	wins(t, open(t, migrated(t, cfg)), newClaim("a"))
 }
 
 // MySQL has two ways of its own to forget.

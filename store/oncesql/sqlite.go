@@ -84,6 +84,7 @@ func sqliteDSN(cfg Config, path, mode string, more ...string) string {
 
 func (e *sqliteEngine) dialect() dialect { return sqliteDialect }
 func (e *sqliteEngine) reader() *sql.DB  { return e.reading }
+func (e *sqliteEngine) adopt(settings)   {}
 func (e *sqliteEngine) looksFirst() bool { return true }
 
 // openOperations makes the connection for the transactions of operations. A transaction has the right
@@ -154,7 +155,12 @@ func (e *sqliteEngine) close() error {
 }
 
 func (e *sqliteEngine) alone(ctx context.Context, f func(*sql.Conn) error) error {
-	_, err := e.writer.do(ctx, func(c *connection) (int64, error) { return 0, f(c.Conn) })
+	_, err := e.writer.do(ctx, func(c *connection) (int64, error) {
+		if err := f(c.Conn); err != nil {
+			return 0, &halfwayError{err}
+		}
+		return 0, nil
+	})
 	return err
 }
 

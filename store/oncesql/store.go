@@ -38,7 +38,11 @@ var (
 // An engine is the database behind a store: SQLite's or MySQL's.
 type engine interface {
 	scheme() string
-	dialect() dialect // once it was inspected
+	inspect(ctx context.Context) (settings, error)
+
+	// adopt takes note of what was found, before all that follows.
+	adopt(settings)
+	dialect() dialect
 
 	// reader is for statements that change nothing. They see all that was committed before.
 	reader() *sql.DB
@@ -77,7 +81,6 @@ type engine interface {
 	alone(ctx context.Context, f func(*sql.Conn) error) error
 
 	maxOutcome() int
-	inspect(ctx context.Context) (settings, error)
 	close() error
 }
 
@@ -116,6 +119,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkSchema(ctx, s.engine); err != nil {
 		return err
 	}
+	s.engine.adopt(found)
 	s.found, s.sql = found.Guarantees, newStatements(s.engine.dialect())
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop

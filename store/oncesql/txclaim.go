@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/oncehq/once"
 )
@@ -31,7 +32,9 @@ func (t *Transactional) Claim(ctx context.Context, c once.Claim) (once.Record, e
 		return op.rec, nil
 	}
 	for try := 1; ; try++ {
-		rec, settled, err := t.claim(ctx, c)
+		bounded, cancel := t.bounded(ctx)
+		rec, settled, err := t.claim(bounded, c)
+		cancel()
 		switch {
 		case err == nil && settled:
 			return rec, nil
@@ -43,6 +46,13 @@ func (t *Transactional) Claim(ctx context.Context, c once.Claim) (once.Record, e
 			return once.Record{}, once.ErrInFlight
 		}
 	}
+}
+
+// bounded limits one try: beside the server's answers it may wait for a connection and for a lock, which
+// MySQL does in whole seconds.
+func (t *Transactional) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	cfg := &t.store.cfg
+	return context.WithTimeout(ctx, cfg.Timeout+2*cfg.LockWait+time.Second)
 }
 
 // errBusy says that no transaction can be begun, as there are too many.
@@ -108,15 +118,26 @@ func (t *Transactional) attempt(ctx context.Context, c once.Claim, seen *row) (o
 	return rec, nil
 }
 
+// acquire waits for a connection that others use. It does not hurry a server that is slow to let
+// one in.
+func (t *Transactional) acquire(ctx context.Context) (*sql.Conn, error) {
+	db := t.store.engine.operations()
+	waiting, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait)
+	defer cancel()
+	conn, err := db.Conn(waiting)
+	if err == nil || waiting.Err() == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	if stats := db.Stats(); stats.InUse >= stats.MaxOpenConnections {
+		return nil, errBusy
+	}
+	return db.Conn(ctx)
+}
+
 // begin opens a transaction, which from then on does not depend on ctx.
 func (t *Transactional) begin(ctx context.Context) (*held, error) {
-	waiting, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait)
-	conn, err := t.store.engine.operations().Conn(waiting)
-	cancel()
+	conn, err := t.acquire(ctx)
 	if err != nil {
-		if waiting.Err() != nil && ctx.Err() == nil {
-			err = errBusy
-		}
 		return nil, err
 	}
 	lasting, free := context.WithCancel(context.WithoutCancel(ctx))

@@ -123,6 +123,8 @@ func (t *Transactional) committed(ctx context.Context, op *operation, out *once.
 // no other transaction has it. A row that exists it locks, to the same effect. It reports also
 // whether it has to be called again.
 func (t *Transactional) probe(ctx context.Context, op *operation, out *once.Outcome) (committed, again bool, err error) {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
 	h, err := t.begin(ctx)
 	if err != nil {
 		return false, false, err
