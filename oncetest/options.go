@@ -42,8 +42,8 @@ type Options struct {
 	Bubble bool
 
 	// Parallel is how many subtests run at the same time, whatever go test is told about parallel
-	// tests: most of their time they wait for leases to end. Those that reopen the store run alone,
-	// after all others. Defaults to 1.
+	// tests: most of their time they wait for leases to end. Those that reopen the store, or use it
+	// with a clock that is wrong, run alone, after all others. Defaults to 1.
 	Parallel int
 
 	// Transactional says that a claim is held in an open transaction: there is nothing to be

@@ -19,7 +19,7 @@ func TestStore(t *testing.T, o Options) {
 	var running sync.WaitGroup
 	turns := make(chan struct{}, max(o.Parallel, 1))
 	for _, p := range slices.Concat(chapters...) {
-		if p.needs&reopening != 0 {
+		if p.needs&(reopening|skewing) != 0 {
 			alone = append(alone, p)
 			continue
 		}

@@ -26,10 +26,6 @@ func TestGuaranteesAndFindingsFollowTheCluster(t *testing.T) {
 		"without sync": {[]*servers.EtcdServer{servers.Etcd(t, etcd, "--unsafe-no-fsync")},
 			once.Lost, once.NotApplicable, "start it without --unsafe-no-fsync"},
 	} {
-		busy := open(t, onceetcd.Config{DSN: dsn(tt.members...)})
-		for range 100 { // so that there is something to be told from what the servers do
-			wins(t, busy, newClaim())
-		}
 		s := open(t, onceetcd.Config{DSN: dsn(tt.members...)})
 		g := s.Guarantees()
 		if g.Crash != once.Survives || g.Power != tt.power || g.Failover != tt.failover || !g.Shared ||
@@ -45,6 +41,22 @@ func TestGuaranteesAndFindingsFollowTheCluster(t *testing.T) {
 		if all := strings.Join(findings, "\n"); tt.finding == "" && all != "" || !strings.Contains(all, tt.finding) {
 			t.Errorf("%s: the doctor says %q", name, findings)
 		}
+	}
+}
+
+// A server that does not sync its log syncs each of its files once all the same, every 64 MiB.
+func TestManySyncsOfFilesAreNotSyncsOfTheLog(t *testing.T) {
+	if *records <= fewRecords {
+		t.Skip("writes a gigabyte: go test -run SyncsOfFiles . -args -records 10000")
+	}
+	e := servers.Etcd(t, etcd, "--unsafe-no-fsync", "--quota-backend-bytes=8589934592")
+	client := raw(t, e)
+	ballast := strings.Repeat("x", 1<<20)
+	for range 1000 {
+		ok(t, second(client.Put(t.Context(), "ballast", ballast)))
+	}
+	if g := open(t, onceetcd.Config{DSN: dsn(e)}).Guarantees(); g.Power != once.Lost {
+		t.Errorf("with --unsafe-no-fsync: got %+v", g)
 	}
 }
 

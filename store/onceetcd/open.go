@@ -35,7 +35,8 @@ var (
 )
 
 // Open connects to the cluster and checks that it is fit to keep records: etcd 3.4 or newer, with a
-// leader, and with the right to read and write the prefix. Nothing is written. The context's
+// leader, and with the right to read and write the prefix. No key is written; some leases are granted
+// and given back, to see whether the servers sync their log. The context's
 // deadline bounds that, as does Config.Timeout. The caller must close the store.
 func Open(ctx context.Context, cfg Config) (*Store, error) { return openWith(ctx, cfg) }
 

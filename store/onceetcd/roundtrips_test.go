@@ -52,6 +52,9 @@ func counted(t *testing.T, cfg onceetcd.Config) (*onceetcd.Store, *counter) {
 	s, err := onceetcd.OpenWith(ctx, cfg, grpc.WithChainUnaryInterceptor(c.count))
 	ok(t, err)
 	t.Cleanup(func() { s.Close() })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.calls) // those of Open
 	return s, c
 }
 

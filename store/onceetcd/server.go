@@ -1,15 +1,10 @@
 package onceetcd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -25,6 +20,7 @@ type cluster struct {
 // A member is a server, or what went wrong when it was asked.
 type member struct {
 	addr         string
+	endpoint     string
 	err          error
 	version      string
 	leader       bool // it knows of one
@@ -35,15 +31,6 @@ type member struct {
 	minor, major int
 }
 
-// syncing says whether a server writes to its disk before it acknowledges.
-type syncing uint8
-
-const (
-	syncsUnknown syncing = iota
-	syncsYes
-	syncsNo
-)
-
 // inspect asks each server. It is an error if none of them answers.
 func inspect(ctx context.Context, client *clientv3.Client, t Target, cfg Config) (cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
@@ -51,7 +38,7 @@ func inspect(ctx context.Context, client *clientv3.Client, t Target, cfg Config)
 	c := cluster{members: make([]member, len(t.Addrs))}
 	var wg sync.WaitGroup
 	for i, endpoint := range client.Endpoints() {
-		wg.Go(func() { c.members[i] = ask(ctx, client, cfg, t.Addrs[i], endpoint) })
+		wg.Go(func() { c.members[i] = ask(ctx, client, t.Addrs[i], endpoint) })
 	}
 	wg.Wait()
 	var errs []error
@@ -75,12 +62,13 @@ func inspect(ctx context.Context, client *clientv3.Client, t Target, cfg Config)
 			c.alarms = append(c.alarms, a.Alarm)
 		}
 	}
+	c.findSyncs(ctx, client, cfg)
 	return c, nil
 }
 
 // ask asks one server.
-func ask(ctx context.Context, client *clientv3.Client, cfg Config, addr, endpoint string) member {
-	m := member{addr: addr}
+func ask(ctx context.Context, client *clientv3.Client, addr, endpoint string) member {
+	m := member{addr: addr, endpoint: endpoint}
 	status, err := client.Status(ctx, endpoint)
 	if err != nil {
 		m.err = err
@@ -89,7 +77,6 @@ func ask(ctx context.Context, client *clientv3.Client, cfg Config, addr, endpoin
 	m.setVersion(status.Version)
 	m.leader, m.learner = status.Leader != 0, status.IsLearner
 	m.size, m.used, m.quota = status.DbSize, status.DbSizeInUse, status.DbSizeQuota
-	m.syncs = askSyncs(ctx, cfg, endpoint)
 	return m
 }
 
@@ -97,42 +84,6 @@ func ask(ctx context.Context, client *clientv3.Client, cfg Config, addr, endpoin
 func (m *member) setVersion(version string) {
 	m.version = version
 	fmt.Sscanf(version, "%d.%d", &m.major, &m.minor)
-}
-
-// askSyncs finds out whether the server was started with --unsafe-no-fsync. It does not say so;
-// but its metrics tell how often it has written to its log, and how often it has synced that: about
-// every second time, or hardly ever. Versions before 3.6 do not count the first.
-func askSyncs(ctx context.Context, cfg Config, endpoint string) syncing {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	transport := &http.Transport{TLSClientConfig: cfg.TLS.Clone(), DisableKeepAlives: true}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/metrics", nil)
-	if err != nil {
-		return syncsUnknown
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return syncsUnknown
-	}
-	defer resp.Body.Close()
-	var writes, syncs float64
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		switch name, n, _ := strings.Cut(lines.Text(), " "); name {
-		case "etcd_disk_wal_write_duration_seconds_count":
-			writes, _ = strconv.ParseFloat(n, 64)
-		case "etcd_disk_wal_fsync_duration_seconds_count":
-			syncs, _ = strconv.ParseFloat(n, 64)
-		}
-	}
-	const enough, often = 100, 10
-	switch {
-	case syncs > enough/often:
-		return syncsYes // one that does not never comes to so many
-	case writes > enough:
-		return syncsNo
-	}
-	return syncsUnknown // too early to tell
 }
 
 // answered returns the members that have answered.

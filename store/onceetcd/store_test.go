@@ -45,9 +45,7 @@ func TestStore(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { t.Run("one member", oneMember) })
-	if !raceDetector {
-		wg.Go(func() { t.Run("three members", threeMembers) })
-	}
+	wg.Go(func() { t.Run("three members", threeMembers) })
 }
 
 func oneMember(t *testing.T) {
@@ -71,6 +69,7 @@ func threeMembers(t *testing.T) {
 // by how much too late, is for TestLeasesEndALittleLate.
 func options(cfg onceetcd.Config) oncetest.Options {
 	return oncetest.Options{
+		Parallel:  16,
 		Lease:     400 * time.Millisecond,
 		Slack:     3 * time.Second,
 		Histories: 1,

@@ -1,5 +1,0 @@
-//go:build !race
-
-package onceetcd_test
-
-const raceDetector = false
