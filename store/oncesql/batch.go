@@ -92,15 +92,32 @@ func (s *Store) claimPart(
 	if err != nil {
 		return explain(err)
 	}
+	var unsure []int
 	for k, r := range seen {
 		i := at[k]
 		rec, settled, err := s.contest(bounded, claims[i], r)
+		if err == nil && settled && s.unsure(claims[i], r, rec) {
+			unsure = append(unsure, i)
+		}
 		if err == nil && !settled { // the row has changed since
 			rec, err = s.Claim(ctx, claims[i])
 		}
 		results[i] = once.ClaimResult{Record: rec, Err: err}
 	}
+	s.confirmThese(bounded, results, unsure)
 	return nil
+}
+
+// confirmThese confirms those of the results.
+func (s *Store) confirmThese(ctx context.Context, results []once.ClaimResult, these []int) {
+	if len(these) == 0 {
+		return
+	}
+	if err := s.confirm(ctx); err != nil {
+		for _, i := range these {
+			results[i] = once.ClaimResult{Err: err}
+		}
+	}
 }
 
 // claimEach makes the claims by themselves, many at a time.

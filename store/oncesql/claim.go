@@ -39,6 +39,9 @@ func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 		}
 		if r != nil {
 			rec, settled, err := s.contest(ctx, c, r)
+			if err == nil && settled && s.unsure(c, r, rec) {
+				err = s.confirm(ctx)
+			}
 			if err != nil || settled {
 				return rec, err
 			}
@@ -62,7 +65,7 @@ func (s *Store) insert(ctx context.Context, c once.Claim) (once.Record, error) {
 }
 
 // contest is for a claim of an operation of which there is a row, which may be its own. It reports whether the record
-// is the answer; otherwise the row has changed, and has to be looked at again.
+// is the answer, which may have to be confirmed yet; otherwise the row has changed, and has to be looked at again.
 func (s *Store) contest(ctx context.Context, c once.Claim, r *row) (once.Record, bool, error) {
 	switch {
 	case r.over():

@@ -25,6 +25,7 @@ func (s *Store) claimTogether(
 	defer cancel()
 	// Whatever makes another round necessary is the success of another claim; so there is an end
 	// to them.
+	var unsure []int
 	for len(part) > 0 {
 		seen, fence, err := e.lookAndInsert(ctx, &s.sql, claims, part)
 		var rest []int
@@ -40,13 +41,18 @@ func (s *Store) claimTogether(
 			default:
 				var settled bool
 				result.Record, settled, result.Err = s.contest(ctx, c, r)
-				if result.Err == nil && !settled {
+				switch {
+				case result.Err != nil:
+				case !settled:
 					rest = append(rest, i)
+				case s.unsure(c, r, result.Record):
+					unsure = append(unsure, i)
 				}
 			}
 		}
 		part = rest
 	}
+	s.confirmThese(ctx, results, unsure)
 	return nil
 }
 

@@ -68,6 +68,7 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	if v := vars["innodb_doublewrite"]; v == "OFF" || v == "0" || v == "DETECT_ONLY" {
 		s.lossf("has innodb_doublewrite = %s and does not mend torn pages; set it to ON", v)
 	}
+	s.early = !on(vars["log_bin"]) && vars["innodb_flush_log_at_trx_commit"] == "1" // else nothing helps
 	if on(vars["log_bin"]) && vars["sync_binlog"] != "1" {
 		s.lossf("has sync_binlog = %s; the binary log may miss what the tables have; set it to 1", vars["sync_binlog"])
 	}

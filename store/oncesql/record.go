@@ -20,12 +20,13 @@ type row struct {
 	leaseEnd    int64
 	expires     int64
 	now         int64
+	began       int64 // when the statement had come that returned the row
 }
 
 // columns are where the columns of a statement's {seen} go.
 func (r *row) columns() []any {
 	return []any{&r.state, &r.attempt, &r.fence, &r.owner, &r.fingerprint, &r.failed,
-		&r.mediaType, &r.outcome, &r.created, &r.leaseEnd, &r.expires, &r.now}
+		&r.mediaType, &r.outcome, &r.created, &r.leaseEnd, &r.expires, &r.now, &r.began}
 }
 
 // left returns how long after now the instant is, or Forever if there is no end, or none that a
@@ -41,6 +42,16 @@ func (r *row) left(end int64) time.Duration {
 func (r *row) over() bool { return r.state == released || r.left(r.expires) <= 0 }
 
 func (r *row) inDoubt() bool { return r.state == claimed && r.left(r.leaseEnd) <= 0 }
+
+// young reports whether what the row says may not be on disk yet. A row that is done has the moment
+// of that as the end of its lease, and the fence of a claim is no earlier than that.
+func (r *row) young() bool {
+	written := r.fence
+	if r.state == done {
+		written = r.leaseEnd
+	}
+	return time.Duration(r.now-written)*time.Microsecond < settling
+}
 
 func (r *row) ownedBy(o once.Owner) bool { return string(r.owner) == string(o[:]) }
 

@@ -2,7 +2,9 @@ package oncesql_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/servers"
@@ -30,14 +32,21 @@ func TestRoundTripsOfMariaDB(t *testing.T) {
 	c.Owner, c.Takeover = once.NewOwner(), 5
 	expect("a takeover", 2, func() { wins(t, s, c) })
 	expect("a completion", 1, func() { ok(t, s.Complete(ctx, c.Key, c.Owner, outcome("x"), long)) })
-	expect("a replay", 1, func() { s.Claim(ctx, newClaim("a")) })
-	expect("a load", 1, func() { s.Load(ctx, c.Key) })
+	confirm := 1 // what was only read and is young
+	if sharedServer(t).MySQL {
+		confirm = 0 // has a binary log
+	}
+	expect("a replay", 1+confirm, func() { s.Claim(ctx, newClaim("a")) })
+	expect("a load", 1+confirm, func() { s.Load(ctx, c.Key) })
 	expect("a mismatch", 1, func() {
 		other := newClaim("a")
 		other.Fingerprint[0] ^= 1
 		s.Claim(ctx, other)
 	})
-	expect("a repeated completion", 2, func() { ok(t, s.Complete(ctx, c.Key, c.Owner, outcome("x"), long)) })
+	expect("a repeated completion", 2+confirm, func() { ok(t, s.Complete(ctx, c.Key, c.Owner, outcome("x"), long)) })
+	age(t, newBusiness(t, cfg))
+	expect("a replay later on", 1, func() { s.Claim(ctx, newClaim("a")) })
+	expect("a load later on", 1, func() { s.Load(ctx, c.Key) })
 	c = newClaim("b")
 	wins(t, s, c)
 	expect("a release", 1, func() { ok(t, s.Release(ctx, c.Key, c.Owner)) })
@@ -47,8 +56,8 @@ func TestRoundTripsOfMariaDB(t *testing.T) {
 	for n := range claims {
 		claims[n] = newClaim(fmt.Sprint("batch", n))
 	}
-	for _, what := range []string{"a batch of 100 claims", "its replay"} {
-		expect(what, 1, func() {
+	for what, want := range []int{1, 1 + confirm} {
+		expect([]string{"a batch of 100 claims", "its repetition"}[what], want, func() {
 			for _, r := range s.ClaimBatch(ctx, claims[:100]) {
 				ok(t, r.Err)
 			}
@@ -58,7 +67,7 @@ func TestRoundTripsOfMariaDB(t *testing.T) {
 	if sharedServer(t).MySQL {
 		mixed = 2 // an insertion that meets a row inserts none
 	}
-	expect("a batch of old and new claims", mixed, func() {
+	expect("a batch of old and new claims", mixed+confirm, func() {
 		for n, r := range s.ClaimBatch(ctx, claims[50:150]) {
 			if r.Err != nil || !r.Record.Won(claims[50+n]) {
 				t.Errorf("claim %d: %v, error %v", 50+n, r.Record.State, r.Err)
@@ -84,7 +93,93 @@ func TestRoundTripsOfMariaDB(t *testing.T) {
 	expect("ROLLBACK, BEGIN, INSERT, SELECT, UPDATE, COMMIT", 6, operation)
 }
 
-// A replay makes the server write nothing. (It takes the lock of a row, for the time of the
+// age makes all that is written older than what is young.
+func age(t testing.TB, b business) {
+	t.Helper()
+	_, err := b.db.Exec("UPDATE once_records SET fence = fence - 120000000, lease_end = lease_end - 120000000 WHERE scope <> ''")
+	ok(t, err)
+}
+
+// InnoDB shows a commit before it is on disk, unless there is a binary log: what a store has only
+// read it acknowledges when a later commit of its own is there.
+func TestWhatWasOnlyReadIsOnDisk(t *testing.T) {
+	t.Parallel()
+	if sharedServer(t).MySQL {
+		t.Skip("there is a binary log")
+	}
+	cfg := migrated(t, mariadbOn(t, servers.MariaDB(t))) // whose log is of this test only
+	s, transactional, b := open(t, cfg), openTransactional(t, cfg), newBusiness(t, cfg)
+	done, held := newClaim("done"), newClaim("held")
+	wins(t, s, done)
+	ok(t, s.Complete(t.Context(), done.Key, done.Owner, outcome("x"), long))
+	verbs := map[string]func() error{
+		"replay": func() error { return second(s.Claim(t.Context(), newClaim("done"))) },
+		"replay in transactional mode": func() error {
+			return second(transactional.Claim(t.Context(), newClaim("done")))
+		},
+		"load":     func() error { return second(s.Load(t.Context(), done.Key)) },
+		"complete": func() error { return s.Complete(t.Context(), done.Key, done.Owner, outcome("x"), long) },
+		"claim":    func() error { return second(s.Claim(t.Context(), held)) },
+		"batch":    func() error { return s.ClaimBatch(t.Context(), []once.Claim{held})[0].Err },
+	}
+	commits := func() (n int) {
+		ok(t, b.db.QueryRow("SELECT COALESCE(SUM(fence), 0) FROM once_records WHERE scope = ''").Scan(&n))
+		return n
+	}
+	ok(t, verbs["claim"]())
+	for name, verb := range verbs {
+		before := commits()
+		ok(t, verb())
+		if commits() == before {
+			t.Errorf("a repeated %s is acknowledged without a commit", name)
+		}
+	}
+	age(t, b)
+	before := commits()
+	for _, verb := range verbs {
+		ok(t, verb())
+	}
+	if n := commits() - before; n != 0 {
+		t.Errorf("what was written long ago takes %d commits", n)
+	}
+	for rec, err := range s.List(t.Context(), once.Filter{}) {
+		if ok(t, err); rec.Key != done.Key && rec.Key != held.Key {
+			t.Errorf("a row that is no record is listed: %v", rec.Key)
+		}
+	}
+}
+
+// Those who ask while a commit is under way share the next.
+func TestReplaysShareACommit(t *testing.T) {
+	t.Parallel()
+	p, cfg := proxied(t)
+	if sharedServer(t).MySQL {
+		t.Skip("there is a binary log")
+	}
+	s, c := open(t, cfg), newClaim("a")
+	wins(t, s, c)
+	ok(t, s.Complete(t.Context(), c.Key, c.Owner, outcome("x"), long))
+	p.Delay(50 * time.Millisecond)
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			if rec, err := s.Claim(t.Context(), newClaim("a")); err != nil || rec.State != once.Done {
+				t.Errorf("replay: %v, %v", rec.State, err)
+			}
+		})
+	}
+	all.Wait()
+	p.Delay(0)
+	var commits int
+	ok(t, newBusiness(t, cfg).db.QueryRow("SELECT SUM(fence) FROM once_records WHERE scope = ''").Scan(&commits))
+	if commits == 0 || commits > 30 {
+		t.Errorf("60 replays took %d commits", commits)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// A replay makes the server write nothing once its outcome is not young any more. (It takes the lock of a row, for the time of the
 // statement.)
 func TestReplayOfMariaDBWritesNothing(t *testing.T) {
 	t.Parallel()
@@ -102,6 +197,7 @@ func TestReplayOfMariaDBWritesNothing(t *testing.T) {
 			"('Innodb_lsn_current', 'Innodb_redo_log_current_lsn')").Scan(&name, &log)) // MariaDB's and MySQL's
 		return updates, log
 	}
+	age(t, b)
 	updates, log := written()
 	const replays = 200
 	for n := range replays {

@@ -13,6 +13,7 @@ type settings struct {
 
 	packet  int // of MySQL: the largest that may be sent
 	mariadb bool
+	early   bool // what is committed is to be seen before it is on disk
 
 	// wrong is what the database cannot be used with.
 	wrong []error

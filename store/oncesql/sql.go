@@ -40,7 +40,7 @@ type statements struct {
 	insertRow                     string // a row of the VALUES of an insertion
 	renew, complete, free, forget string
 	load, list, nextScope         string
-	due                           string
+	due, confirm                  string
 	txComplete, txFree            string
 	txLoad, txLook                string
 }
@@ -48,7 +48,7 @@ type statements struct {
 // seen are the columns of [row], in its order. What was put in doubt or freed before it was read
 // must not be seen with time left; so the clock must not be older than what was read.
 const seen = `state, attempt, fence, owner, fingerprint, failed, media_type, outcome,
-	created, lease_end, expires, {clock}`
+	created, lease_end, expires, {clock}, {now}`
 
 // owned is the condition that the caller owns a record that is not over and has no outcome.
 const owned = `scope = ? AND id = ? AND owner = ? AND state = 1 AND expires > {now}`
@@ -66,7 +66,7 @@ func newStatements(d dialect) statements {
 	st := statements{
 		insert: of(insert), reclaim: of(reclaim), takeOver: of(takeOver),
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
-		load: of(load), list: of(list), nextScope: nextScope, due: of(due),
+		load: of(load), list: of(list), nextScope: nextScope, due: of(due), confirm: of(confirmation),
 		insertRow: of(insertRow), txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
 	}
 	if d.orSee != "" {
@@ -106,7 +106,8 @@ UPDATE once_records SET fence = {same fence}, lease_end = {now} + ?, expires = {
 WHERE {owned} {return fence}`
 
 const complete = `
-UPDATE once_records SET fence = {same fence}, state = 2, failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
+UPDATE once_records SET fence = {same fence}, state = 2, lease_end = {now},
+	failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
 WHERE {owned} {return fence}`
 
 // free is what releases a row. It stays until it is swept; see due.
@@ -123,7 +124,7 @@ const load = `SELECT {seen} FROM once_records WHERE scope = ? AND id = ?`
 
 // list reads the records of one scope after an id, in the order of ids, without their outcomes.
 const list = `
-SELECT id, state, attempt, fence, owner, fingerprint, failed, media_type, NULL, created, lease_end, expires, {now}
+SELECT id, state, attempt, fence, owner, fingerprint, failed, media_type, NULL, created, lease_end, expires, {now}, {now}
 FROM once_records
 WHERE scope = ? AND id > ? AND state <> 0 AND expires > {now} AND created <= {now} - ?
 	AND ? IN (0, CASE WHEN state = 2 THEN 3 WHEN lease_end > {now} THEN 1 ELSE 2 END)
@@ -142,7 +143,8 @@ WHERE expires <= {now} - 3600000000 AND expires < 4000000000000000000 ORDER BY e
 
 // In an operation's transaction, whose settings are the operation's, and whose fence is not yet in the row.
 const txComplete = `
-UPDATE once_records SET fence = {this fence}, state = 2, failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
+UPDATE once_records SET fence = {this fence}, state = 2, lease_end = {now},
+	failed = ?, media_type = ?, outcome = ?, expires = {now} + ?
 WHERE scope = ? AND id = ? AND owner = ? AND state = 1 {return fence}`
 
 const txFree = `

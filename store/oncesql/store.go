@@ -18,10 +18,13 @@ const maxType = 255
 // A Store is a [once.Store] in an SQL database. It may be used by any number of goroutines at
 // once, and there may be any number of stores over one database.
 type Store struct {
-	cfg     Config
-	engine  engine
-	sql     statements
-	found   once.Guarantees
+	cfg    Config
+	engine engine
+	sql    statements
+	found  once.Guarantees
+
+	confirmer *confirmer // nil: what can be seen is on disk
+
 	stop    context.CancelFunc // ends what runs in the background
 	running sync.WaitGroup
 	closed  atomic.Bool
@@ -121,6 +124,9 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	s.engine.adopt(found)
 	s.found, s.sql = found.Guarantees, newStatements(s.engine.dialect())
+	if found.early {
+		s.confirmer = &confirmer{row: once.NewOwner()}
+	}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if s.cfg.Sweep > 0 {
@@ -241,7 +247,11 @@ func (s *Store) Load(ctx context.Context, k once.Key) (once.Record, error) {
 	case r == nil || r.over():
 		return once.Record{}, once.ErrNotFound
 	}
-	return r.record(k), nil
+	rec := r.record(k)
+	if s.unsure(once.Claim{}, r, rec) {
+		return rec, s.confirm(ctx)
+	}
+	return rec, nil
 }
 
 // look reads the row of the key, or nil.

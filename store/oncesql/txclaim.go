@@ -89,6 +89,9 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, b
 			// The operation was committed without an outcome: whatever it is, it is not open.
 			rec.State = once.InDoubt
 		}
+		if s.unsure(c, r, rec) {
+			return rec, true, s.confirm(ctx)
+		}
 		return rec, true, nil
 	}
 	rec, err := t.attempt(ctx, c, r)

@@ -150,5 +150,8 @@ func (t *Transactional) probe(ctx context.Context, op *operation, out *once.Outc
 			return false, false, once.ErrLost
 		}
 	}
-	return true, false, nil
+	if t.store.confirmer != nil {
+		err = t.store.confirm(ctx)
+	}
+	return true, false, err
 }
