@@ -79,6 +79,7 @@ type batch struct {
 // A part is one message of a batch.
 type part struct {
 	decision Decision
+	print    once.Fingerprint
 	copyOf   *part      // the first with its key, or nil
 	turn     *turn      // if it is to be handled
 	mark     once.Owner // of its mark, in mode DropOnlyMayLose
@@ -125,27 +126,26 @@ func copied(first Decision) Decision {
 
 // claim decides about every message that is not to be handled, and claims the others.
 func (b *batch) claim(ctx context.Context) {
-	firsts := make(map[once.Key]int, len(b.ms))
+	firsts := make(map[once.Key]*part, len(b.ms))
 	asked := make([]int, 0, len(b.ms))
 	requests := make([]once.Request, 0, len(b.ms))
 	for i, m := range b.ms {
 		p := &b.parts[i]
-		k, weak, ok := b.c.key(m)
-		p.decision.Key, p.decision.Weak = k, weak
-		if !ok {
-			p.decide(Decision{Kind: Unnamed, Verb: DeadLetter, Err: errUnnamed})
+		k, weak, fp, err := b.c.identify(m)
+		p.decision.Key, p.decision.Weak, p.print = k, weak, fp
+		if err != nil {
+			p.decide(unnamed(err))
 			continue
 		}
-		fp := b.c.fingerprint(m)
-		if first, again := firsts[k]; again {
-			if fp.Matches(b.c.fingerprint(b.ms[first])) {
-				p.copyOf = &b.parts[first]
+		if first := firsts[k]; first != nil {
+			if fp.Matches(first.print) {
+				p.copyOf = first
 			} else {
 				p.decide(b.c.refused(once.ErrMismatch))
 			}
 			continue
 		}
-		firsts[k] = i
+		firsts[k] = p
 		if d, old := b.c.tooOld(ctx, k, m); old {
 			p.decide(d)
 			continue

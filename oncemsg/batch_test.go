@@ -317,3 +317,37 @@ func TestEveryLeaseOfABatchIsKept(t *testing.T) {
 		r.want(t, 3)
 	})
 }
+
+// A message waits for those before it. If its claim is lost meanwhile, somebody else may be running
+// it: it must not be begun.
+func TestMessageOfABatchWhoseClaimIsLostIsNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(oncemem.Store)
+		store := plain{oncetest.Faulty(mem, func(v oncetest.Verb, n int) oncetest.Fault {
+			if v == oncetest.Renew && n > 2 { // after one renewal of each
+				return oncetest.Fault{Before: errNet}
+			}
+			return oncetest.Fault{}
+		})}
+		c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store})})
+		other := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: mem})})
+		r := new(runs)
+		go func() {
+			time.Sleep(time.Minute)
+			wantDecision(t, other.Handle(t.Context(), messages("b")[0], sleeping(time.Hour, r.handle)), oncemsg.Ran, oncemsg.Ack)
+		}()
+		decisions := c.HandleEach(t.Context(), messages("a", "b"), func(_ context.Context, m oncemsg.Message) error {
+			if m.ID == "b" {
+				t.Error("a message is begun that another owner is running")
+			}
+			time.Sleep(2 * time.Minute) // deaf
+			return nil
+		})
+		wantDecision(t, decisions[1], oncemsg.Unavailable, oncemsg.Retry)
+		if !errors.Is(decisions[1].Err, once.ErrLost) || decisions[1].After <= 0 {
+			t.Errorf("decision is %+v", decisions[1])
+		}
+		time.Sleep(2 * time.Hour)
+		r.want(t, 1)
+	})
+}

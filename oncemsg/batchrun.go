@@ -52,7 +52,9 @@ func (b *batch) runEach(ctx context.Context, h Handler) {
 		switch {
 		case p.turn == nil:
 		case ctx.Err() != nil:
-			b.giveBack(ctx, i)
+			b.giveBack(i, b.c.unbegun(context.Cause(ctx)))
+		case p.turn.Err() != nil: // its lease was lost meanwhile: another owner may be running it
+			b.giveBack(i, b.c.refused(context.Cause(p.turn)))
 		default:
 			b.record(ctx, i, call(p.turn, b.ms[i], h))
 		}
@@ -74,15 +76,15 @@ func (b *batch) record(ctx context.Context, i int, err error) {
 }
 
 // giveBack ends the claim of a message that was not handled.
-func (b *batch) giveBack(ctx context.Context, i int) {
+func (b *batch) giveBack(i int, d Decision) {
 	p := &b.parts[i]
 	b.start(func() {
 		if p.turn.attempt == nil {
-			b.c.unmark(ctx, p.decision.Key, p.mark)
+			b.c.unmark(p.turn, p.decision.Key, p.mark)
 		} else {
 			p.turn.attempt.Release()
 		}
-		p.decide(b.c.unbegun(context.Cause(ctx)))
+		p.decide(d)
 	})
 }
 

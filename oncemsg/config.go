@@ -31,7 +31,8 @@ const (
 	// outcome. If the process ends before the handler does, the message is LOST: the next copy is
 	// taken for a duplicate. So it is if the store does not answer when a handler has failed. A copy is
 	// acknowledged while the original still runs. There is no attempt in the handler's context,
-	// so nothing can be emitted, and there are no steps. Only for what may be lost, such as metrics.
+	// so nothing can be emitted, and there are no steps. A message that fails is poisoned when
+	// Message.Attempt has come to the guard's MaxAttempts. Only for what may be lost, such as metrics.
 	DropOnlyMayLose
 )
 
@@ -49,7 +50,8 @@ func (m Mode) String() string {
 }
 
 // A Config says how a [Consumer] works. It is copied by [New]. Its functions are called by many
-// goroutines at once.
+// goroutines at once. A panic of one that is given a message counts as that message's failure, but for
+// Observe.
 type Config struct {
 	// Guard runs the messages. Required.
 	//

@@ -24,8 +24,8 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{cfg: cfg, maxAttempts: cfg.Guard.Config().MaxAttempts}
 	if c.maxAttempts == 0 { // under Hold
 		c.maxAttempts = 1
-		if cfg.Mode == InTransaction {
-			c.maxAttempts = once.DefaultMaxAttempts // what was rolled back is not in doubt
+		if cfg.Mode != ClaimRunDone {
+			c.maxAttempts = once.DefaultMaxAttempts // there nothing is ever in doubt
 		}
 	}
 	return c, nil
@@ -41,16 +41,28 @@ func (c *Consumer) CheckRetention(broker time.Duration) error { return c.cfg.che
 // Key returns the key of the operation that the message is. Two messages with the same key are copies of
 // each other. It returns false if the message has nothing that tells it from others.
 func (c *Consumer) Key(m Message) (once.Key, bool) {
-	k, _, ok := c.key(m)
-	return k, ok
+	k, _, err := c.key(m)
+	return k, err == nil
 }
 
-func (c *Consumer) key(m Message) (k once.Key, weak, ok bool) {
+// key returns the message's key, or why it has none.
+func (c *Consumer) key(m Message) (k once.Key, weak bool, err error) {
+	defer recovered(&err)
 	id, ok := c.cfg.Key(m)
 	if !ok || id.ID == "" {
-		return once.Key{}, false, false
+		return once.Key{}, false, errUnnamed
 	}
-	return once.Key{Scope: c.cfg.Subscriber, ID: keyID(id, m.Replay)}, id.Weak, true
+	return once.Key{Scope: c.cfg.Subscriber, ID: keyID(id, m.Replay)}, id.Weak, nil
+}
+
+// identify is key with the fingerprint, if there is one.
+func (c *Consumer) identify(m Message) (k once.Key, weak bool, fp once.Fingerprint, err error) {
+	k, weak, err = c.key(m)
+	if err != nil || c.cfg.Fingerprint == nil {
+		return k, weak, fp, err
+	}
+	defer recovered(&err)
+	return k, weak, c.cfg.Fingerprint(m), nil
 }
 
 // Handle runs h for the message unless that was done before, and says what the broker has to be
@@ -66,31 +78,34 @@ func (c *Consumer) Handle(ctx context.Context, m Message, h Handler) Decision {
 
 // handle is Handle for a message whose lease is being renewed.
 func (c *Consumer) handle(ctx context.Context, m Message, h Handler) Decision {
-	k, weak, ok := c.key(m)
+	k, weak, fp, err := c.identify(m)
 	var d Decision
 	switch {
-	case !ok:
-		d = Decision{Kind: Unnamed, Verb: DeadLetter, Err: errUnnamed}
+	case err != nil:
+		d = unnamed(err)
 	case c.cfg.Mode == DropOnlyMayLose:
-		d = c.drop(ctx, k, m, h)
+		d = c.drop(ctx, k, fp, m, h)
 	default:
-		d = c.guarded(ctx, k, m, h)
+		d = c.guarded(ctx, k, fp, m, h)
 	}
 	d.Key, d.Weak = k, weak
 	return c.conclude(ctx, m, d)
 }
+
+// unnamed is for a message that nothing tells from others.
+func unnamed(err error) Decision { return Decision{Kind: Unnamed, Verb: DeadLetter, Err: err} }
 
 // reruns is how often a message is handled again at once because the database rolled its
 // transaction back in favour of another one.
 const reruns = 10
 
 // guarded handles a message under the guard.
-func (c *Consumer) guarded(ctx context.Context, k once.Key, m Message, h Handler) Decision {
+func (c *Consumer) guarded(ctx context.Context, k once.Key, fp once.Fingerprint, m Message, h Handler) Decision {
 	if d, old := c.tooOld(ctx, k, m); old {
 		return d
 	}
 	for run := 0; ; run++ {
-		a, err := c.cfg.Guard.Begin(ctx, k, c.fingerprint(m))
+		a, err := c.cfg.Guard.Begin(ctx, k, fp)
 		if err != nil {
 			return c.refused(err)
 		}
@@ -110,13 +125,6 @@ func (c *Consumer) attempt(ctx context.Context, a *once.Attempt, m Message, h Ha
 	}
 	d, outputs := c.duplicate(a, out)
 	return c.publish(ctx, d, outputs)
-}
-
-func (c *Consumer) fingerprint(m Message) once.Fingerprint {
-	if c.cfg.Fingerprint == nil {
-		return once.Fingerprint{}
-	}
-	return c.cfg.Fingerprint(m)
 }
 
 // tooOld looks for the record of a message that is older than is safe to run without one.
@@ -178,10 +186,7 @@ func (c *Consumer) publish(ctx context.Context, d Decision, outputs []Output) De
 	if len(outputs) == 0 {
 		return d
 	}
-	err := errNoPublish
-	if c.cfg.Publish != nil {
-		err = c.cfg.Publish(ctx, outputs)
-	}
+	err := c.send(ctx, outputs)
 	switch _, final := errors.AsType[*once.FinalError](err); {
 	case final:
 		d.Kind, d.Verb, d.Err = Unpublished, DeadLetter, err
@@ -191,10 +196,25 @@ func (c *Consumer) publish(ctx context.Context, d Decision, outputs []Output) De
 	return d
 }
 
+// send calls Publish. A message whose outputs make it panic must not stop the consumer of all others.
+func (c *Consumer) send(ctx context.Context, outputs []Output) (err error) {
+	if c.cfg.Publish == nil {
+		return errNoPublish
+	}
+	defer recovered(&err)
+	return c.cfg.Publish(ctx, outputs)
+}
+
+// setAside calls DeadLetter, likewise.
+func (c *Consumer) setAside(ctx context.Context, m Message, d Decision) (err error) {
+	defer recovered(&err)
+	return c.cfg.DeadLetter(ctx, m, d)
+}
+
 // conclude dead-letters, and tells the observer.
 func (c *Consumer) conclude(ctx context.Context, m Message, d Decision) Decision {
 	if d.Verb == DeadLetter && c.cfg.DeadLetter != nil {
-		if err := c.cfg.DeadLetter(ctx, m, d); err != nil {
+		if err := c.setAside(ctx, m, d); err != nil {
 			c.cfg.Logger.Error("oncemsg: message could not be dead-lettered and will be delivered again",
 				"subscriber", c.cfg.Subscriber, "kind", d.Kind.String(), "key", d.Key.String(), "error", err)
 			d.Verb, d.After = Retry, c.cfg.Backoff(d.Attempt)

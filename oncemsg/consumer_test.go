@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,31 +66,6 @@ func TestFailedMessageIsRunAgain(t *testing.T) {
 			wantDecision(t, c.Handle(t.Context(), message, r.handle), oncemsg.Duplicate, oncemsg.Ack)
 		})
 	}
-}
-
-func TestPanicIsAFailure(t *testing.T) {
-	c, r := newConsumer(t, oncemsg.Config{}), new(runs)
-	d := c.Handle(t.Context(), message, func(context.Context, oncemsg.Message) error { panic(errNet) })
-	wantDecision(t, d, oncemsg.Failed, oncemsg.Retry)
-	p, ok := errors.AsType[*oncemsg.PanicError](d.Err)
-	if !ok || !errors.Is(d.Err, errNet) || !strings.Contains(string(p.Stack), "TestPanicIsAFailure") ||
-		p.Error() != "oncemsg: handler panicked: connection reset" {
-		t.Errorf("error is %#v", d.Err)
-	}
-	wantDecision(t, c.Handle(t.Context(), message, r.handle), oncemsg.Ran, oncemsg.Ack)
-}
-
-// A handler that ends its goroutine, as t.FailNow does, must not leave the message in flight.
-func TestGoexitIsAFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, r := newConsumer(t, oncemsg.Config{}), new(runs)
-		go c.Handle(t.Context(), message, func(context.Context, oncemsg.Message) error {
-			runtime.Goexit()
-			return nil
-		})
-		synctest.Wait()
-		wantDecision(t, c.Handle(t.Context(), message, r.handle), oncemsg.Ran, oncemsg.Ack)
-	})
 }
 
 func TestPoisonedMessageIsDeadLettered(t *testing.T) {

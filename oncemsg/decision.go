@@ -40,7 +40,8 @@ const (
 	// found; see [Config.TooOld]. The handler did not run.
 	TooOld
 
-	// Unnamed: the message has nothing that tells it from others.
+	// Unnamed: the message has nothing that tells it from others, or [Config.Key] or
+	// [Config.Fingerprint] has panicked at it.
 	Unnamed
 
 	// Unpublished: the outcome is recorded, but what the handler emitted was not published. It
@@ -105,7 +106,8 @@ type Decision struct {
 	// After is when the message should be delivered again, if Verb is Retry.
 	After time.Duration
 
-	// Err says why, unless the kind is Ran or Duplicate. A panic of the handler is a [*PanicError].
+	// Err says why, unless the kind is Ran or Duplicate. A panic of the handler, or of a function of
+	// [Config] but Observe, is a [*PanicError].
 	Err error
 
 	// DeadLettered says that [Config.DeadLetter] has taken the message. Verb is Ack then.
@@ -152,14 +154,14 @@ func DecisionOf(err error) (Decision, bool) {
 	return e.Decision, true
 }
 
-// A PanicError is the panic of a handler. It counts as a failure of this attempt, so that a
-// message that makes its handler panic does not stop the consumer of all others.
+// A PanicError is the panic of a handler, or of a function of [Config] that is given a message. It
+// counts as a failure, so that a message that makes one panic does not stop the consumer of all others.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("oncemsg: handler panicked: %v", e.Value) }
+func (e *PanicError) Error() string { return fmt.Sprintf("oncemsg: panic: %v", e.Value) }
 
 // Unwrap returns the value if it is an error.
 func (e *PanicError) Unwrap() error {

@@ -9,11 +9,11 @@ import (
 )
 
 // drop marks the message as seen and then runs the handler.
-func (c *Consumer) drop(ctx context.Context, k once.Key, m Message, h Handler) Decision {
+func (c *Consumer) drop(ctx context.Context, k once.Key, fp once.Fingerprint, m Message, h Handler) Decision {
 	if d, old := c.tooOld(ctx, k, m); old {
 		return d
 	}
-	mark := c.mark(k, c.fingerprint(m))
+	mark := c.mark(k, fp)
 	if d, mine := c.marked(ctx, mark, c.claimMark(ctx, mark)); !mine {
 		return d
 	}
@@ -79,6 +79,9 @@ func (c *Consumer) dropped(ctx context.Context, k once.Key, mark once.Owner, m M
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: 1, Err: err}
 	}
 	c.unmark(ctx, k, mark)
+	if m.Attempt >= c.maxAttempts && !once.IsNoEffect(err) { // with the mark, the record's count is gone
+		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: m.Attempt, Err: err}
+	}
 	return c.again(1, m, err)
 }
 

@@ -82,3 +82,29 @@ func TestDropOnlyTakesBackAMarkThatWasNotAnswered(t *testing.T) {
 		t.Error("emitted outside of a handler")
 	}
 }
+
+// A message that always fails must not hold up an ordered broker for ever, nor come for ever from
+// any other. No mark is left, so that it can be moved back.
+func TestDropOnlyPoisonIsDeadLettered(t *testing.T) {
+	for name, policy := range map[string]once.Policy{"rerun": once.Rerun, "hold": once.Hold} {
+		t.Run(name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, handle way) {
+				c := newConsumer(t, oncemsg.Config{
+					Guard: newGuard(t, once.Config{InDoubt: policy}), Mode: oncemsg.DropOnlyMayLose,
+				})
+				m, fails := message, sleeping(0, func(context.Context, oncemsg.Message) error { return errNet })
+				deliver := func(attempt int, h oncemsg.Handler) oncemsg.Decision {
+					m.Attempt = attempt
+					return handle(c, t.Context(), []oncemsg.Message{m}, h)[0]
+				}
+				for n := range once.DefaultMaxAttempts - 1 {
+					wantDecision(t, deliver(n+1, fails), oncemsg.Failed, oncemsg.Retry)
+				}
+				early := func(context.Context, oncemsg.Message) error { return once.NoEffect(errNet) }
+				wantDecision(t, deliver(once.DefaultMaxAttempts, early), oncemsg.Failed, oncemsg.Retry)
+				wantDecision(t, deliver(once.DefaultMaxAttempts, fails), oncemsg.Poisoned, oncemsg.DeadLetter)
+				wantDecision(t, deliver(1, new(runs).handle), oncemsg.Ran, oncemsg.Ack)
+			})
+		})
+	}
+}

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// extendLease renews the broker's lease, every third of it, until ctx is done or the function that it
-// returns was called. After that nothing is said to the broker any more.
+// extendLease renews the broker's lease, every third of it, until the function that it returns was
+// called. After that nothing is said to the broker any more. The end of ctx does not end it: a handler
+// that has not returned yet has the message in hand, and its claim is renewed as well.
 //
 // That it cannot be renewed does not stop the handler: another copy is delivered then, and
 // finds this one in flight.
@@ -19,7 +20,7 @@ func extendLease(ctx context.Context, m Message) (stop func()) {
 	if !m.Deadline.IsZero() {
 		first = min(first, time.Until(m.Deadline)-m.Lease*2/3)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	k := &keeper{ctx: ctx, extend: m.Verbs.Extend, every: m.Lease / 3}
 	k.mu.Lock()
 	k.timer = time.AfterFunc(max(first, 0), k.beat)

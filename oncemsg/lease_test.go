@@ -158,17 +158,33 @@ func TestHangingExtensionEndsWithTheHandler(t *testing.T) {
 	})
 }
 
-func TestLeaseEndsWithTheConsumer(t *testing.T) {
+// A handler that goes on after its consumer was told to stop still has the message in hand.
+func TestBothLeasesAreKeptUntilADeafHandlerReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, l := newConsumer(t, oncemsg.Config{}), newLease(30*time.Second)
+		store, l, r := new(oncemem.Store), newLease(30*time.Second), new(runs)
+		c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store})})
+		other := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store})})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Minute, func() { cancel(errors.New("stopping")) })
-		c.Handle(ctx, l.message(), func(context.Context, oncemsg.Message) error {
-			time.Sleep(time.Hour) // deaf
-			return nil
-		})
-		if l.calls > 7 {
-			t.Errorf("extended %d times, after the consumer was told to stop", l.calls)
+		ended := make(chan oncemsg.Decision, 1)
+		go func() {
+			ended <- c.Handle(ctx, l.message(), func(context.Context, oncemsg.Message) error {
+				time.Sleep(time.Hour)
+				return nil
+			})
+		}()
+		for range 59 {
+			time.Sleep(time.Minute)
+			wantDecision(t, other.Handle(t.Context(), message, r.handle), oncemsg.InFlight, oncemsg.Retry)
+			if l.over() {
+				t.Fatal("the broker's lease is over while the handler runs")
+			}
+		}
+		wantDecision(t, <-ended, oncemsg.Ran, oncemsg.Ack)
+		calls := l.calls
+		time.Sleep(time.Hour)
+		if l.lapses != 0 || l.calls != calls {
+			t.Errorf("lease lapsed %d times, and was extended %d times after the end", l.lapses, l.calls-calls)
 		}
 	})
 }

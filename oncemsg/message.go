@@ -32,8 +32,9 @@ type Message struct {
 	Time time.Time
 
 	// Attempt is the number of this delivery, from 1, if the broker or the adapter counts.
-	// Zero: unknown. A failed message waits the longer for it; but the record's own count decides
-	// if it is poisoned, except in mode [InTransaction], where it is rolled back.
+	// Zero: unknown. A failed message waits the longer for it. The record's own count decides if it
+	// is poisoned; but in the modes [InTransaction] and [DropOnlyMayLose], where a failure leaves
+	// no record, this one does: if nobody counts, a message that always fails comes for ever.
 	Attempt int
 
 	// Lease is how long the broker waits for an answer before it delivers again: acknowledge
@@ -96,7 +97,7 @@ type Verbs struct {
 //
 // What it returns is classified as in [once.Do]. Nil: done. [once.Final]: failed for good; that
 // is recorded, and a transaction committed, and the message is dead-lettered, now and whenever a
-// copy of it arrives. [once.NoEffect]: nothing happened, and a first attempt does not count. Any other
-// error, and a panic: nobody knows; the message is delivered again, and the guard's policy
-// decides.
+// copy of it arrives. [once.NoEffect]: nothing happened, and a first attempt does not count: such
+// a message comes again for as long as it says so, and is never poisoned. Any other error, and a
+// panic: nobody knows; the message is delivered again, and the guard's policy decides.
 type Handler func(ctx context.Context, m Message) error

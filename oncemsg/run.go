@@ -116,7 +116,7 @@ func (c *Consumer) tooLarge(
 		a.Abandon(tooLarge)
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: a.Number(), Err: tooLarge}
 	}
-	if err := c.cfg.Publish(ctx, outputs); err != nil {
+	if err := c.send(ctx, outputs); err != nil {
 		if _, final := errors.AsType[*once.FinalError](err); final {
 			return c.rejected(a, m, Unpublished, err)
 		}
