@@ -17,6 +17,7 @@ const (
 	idleTimeout           = "25P03"
 	undefinedPrepared     = "26000"
 	divisionByZero        = "22012"
+	uniqueViolation       = "23505"
 	serializationFailure  = "40001"
 	completionUnknown     = "40003"
 	deadlockDetected      = "40P01"
@@ -61,6 +62,12 @@ func isYielding(err error) bool {
 		return isRolledBack(err)
 	}
 	return false
+}
+
+// isOvertaken reports whether somebody else has made the row of the operation.
+func isOvertaken(err error, schema string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == uniqueViolation && pg.SchemaName == schema && pg.ConstraintName == "records_key"
 }
 
 // explain adds to a server's error what it means here, and the way out.

@@ -45,6 +45,7 @@ func TestIDs(t *testing.T) {
 			another := func(t *testing.T, lease time.Duration) once.IDStore {
 				ids := oncepg.IDsConfig{Window: time.Hour, Lease: lease}
 				cfg = config(t)
+				cfg.Timeout = time.Minute // some calls are large
 				migratedIDs(t, cfg, ids)
 				if pooler != nil {
 					cfg.DSN, cfg.Pooler = pooler.DSN, true

@@ -39,14 +39,14 @@ func (s *Store) committed(ctx context.Context, k once.Key, o once.Owner, out *on
 		if err == nil || ctx.Err() != nil {
 			return committed, err
 		}
-		if !errors.Is(err, errFaster) && !isYielding(err) {
+		if !isYielding(err) {
 			return false, err
 		}
 	}
 }
 
-// probe claims the operation itself, in a transaction that it rolls back. It can do so only when
-// no other transaction has it. An existing row it locks, to the same effect.
+// probe takes the operation's lock, and that of its row, in a transaction that it rolls back: it
+// gets both only when no other transaction has them.
 func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.Outcome) (bool, error) {
 	limited, cancel := context.WithTimeout(ctx, s.cfg.LockWait+s.cfg.Timeout)
 	defer cancel()
@@ -55,20 +55,29 @@ func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.O
 		return false, err
 	}
 	defer conn.Release()
-	c := once.Claim{Key: k, Owner: once.NewOwner()}
-	tx, rec, err := s.insert(limited, conn.Conn(), c, pgx.ReadCommitted)
-	if tx != nil {
-		defer s.undo(ctx, tx)
+	var b pgx.Batch
+	b.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	s.timeouts.queue(&b)
+	b.Queue(txLock, txLockOf(s.cfg.Schema, k))
+	look := &call{sql: s.sql.txLook, row: new(row)}
+	b.Queue(look.sql, []byte(k.Scope), []byte(k.ID))
+	results := conn.SendBatch(limited, &b)
+	defer s.undo(ctx, results.Tx())
+	_, err = results.Exec()
+	if err == nil {
+		err = s.timeouts.read(results)
 	}
-	if err != nil || rec.Won(c) {
+	if err == nil {
+		_, err = results.Exec()
+	}
+	if err == nil {
+		err = look.scan(results.QueryRow())
+	}
+	if closing := results.Close(); err == nil {
+		err = closing
+	}
+	if err != nil || !look.found {
 		return false, err // there was no row, and nobody was making one
-	}
-	look := (&turn{claim: c}).call(limited, s.sql.txLook)
-	if err := look.scan(tx.QueryRow(limited, look.sql, look.args...)); err != nil {
-		return false, err
-	}
-	if !look.found {
-		return false, errFaster // it was swept meanwhile
 	}
 	r := look.row
 	switch {

@@ -23,7 +23,8 @@ type statements struct {
 	claiming, txClaiming                       claiming
 	renew, complete, free, forget              string
 	load, await, watch, list, listScope, sweep string
-	txInsert, txComplete, txFree, txLook       string
+	txDraw, txInsert, txRecord, txMark         string
+	txComplete, txFree, txLook                 string
 }
 
 // claiming are the statements of a claim: the first one, and those that may follow. A claim that is
@@ -81,7 +82,7 @@ func newStatements(schema string) statements {
 		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
 		list:      of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
 		listScope: of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
-		txInsert:  of(txInsert), txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
+		txDraw:    of(txDraw), txInsert: of(txInsert), txRecord: of(txRecord), txMark: of(txMark), txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
 	}
 }
 
@@ -185,10 +186,14 @@ DELETE FROM {records} WHERE ctid = ANY (ARRAY(
 	ORDER BY expires LIMIT $1::integer FOR UPDATE SKIP LOCKED
 ))`
 
-// txInsert claims in an operation's transaction. It takes less of the server than claim does, and
-// usually wins. It waits as long as lock_timeout says, and sets that back to what it was before;
-// see [timeouts]. Such a claim is never forgotten: should the operation commit by itself, against the
-// rules, it is in doubt until somebody finds out.
+// txDraw claims in an operation's transaction that has the lock: it draws the fence if there is no
+// row. It sets lock_timeout back to what it was before; see [timeouts].
+const txDraw = `
+SELECT {fence}, clock_timestamp(), set_config('lock_timeout', current_setting('once.lock_timeout'), true)
+WHERE NOT EXISTS (SELECT FROM {records} WHERE scope = $1 AND id = $2)`
+
+// txInsert does that where a look does not see all, see [readsAnew]. Such a claim is never forgotten: should
+// the operation commit by itself, against the rules, it is in doubt until somebody finds out.
 const txInsert = `
 INSERT INTO {records} (scope, id, fingerprint, owner, fence, state, attempt, created, lease_end, expires)
 VALUES ($1::bytea, $2::bytea, $3::bytea, $4::uuid, 0, 1, 1, clock_timestamp(),
@@ -196,10 +201,22 @@ VALUES ($1::bytea, $2::bytea, $3::bytea, $4::uuid, 0, 1, 1, clock_timestamp(),
 ON CONFLICT (scope, id) DO NOTHING
 RETURNING {fence}, created, set_config('lock_timeout', current_setting('once.lock_timeout'), true)`
 
-// txStanding reads what stood in its way.
+// txStanding reads what stood in the way.
 const txStanding = `SELECT {seen}, NULL::boolean FROM {records} WHERE scope = $1 AND id = $2`
 
-// txComplete fails, so that the COMMIT behind it is not carried out, if the row is not there.
+// txRecord makes the row of an operation of which there is none yet. It fails, so that the COMMIT
+// behind it is not carried out, if there is one: of somebody who did not know the lock.
+const txRecord = `
+INSERT INTO {records} (scope, id, owner, fence, fingerprint, created, lease_end, attempt, state, failed, media_type, outcome, expires)
+VALUES ($1::bytea, $2::bytea, $3::uuid, $4::bigint, $5::bytea, $6::timestamptz, clock_timestamp(), 1, 2,
+	$7::boolean, $8::bytea, $9::bytea, coalesce(clock_timestamp() + $10::interval, 'infinity'))`
+
+// txMark does the same for an outcome that is not kept.
+const txMark = `
+INSERT INTO {records} (scope, id, owner, fence, created, lease_end, attempt, state, expires)
+VALUES ($1::bytea, $2::bytea, $3::uuid, $4::bigint, $5::timestamptz, clock_timestamp(), 1, 0, clock_timestamp())`
+
+// txComplete does it where there is a row. It fails, so that the COMMIT behind it is not carried out, if the row is not there.
 const txComplete = `
 WITH completed AS (
 	UPDATE {records} SET state = 2, fence = $4::bigint, failed = $5::boolean, media_type = $6::bytea, outcome = $7::bytea,

@@ -27,7 +27,8 @@ import (
 // Each claim keeps a connection until it ends, as does each one that waits. The pool has to be as
 // large as there are operations at once, or claims wait for connections; and larger by that
 // number again if operations claim others, such as steps, which have transactions of
-// their own. The same scope must not be used with a [Store], whose claims would wait for these.
+// their own. The same scope must not be used with a [Store] as well, whose claims know nothing of
+// these: what both claim is rolled back here in the end.
 type Transactional struct {
 	store *Store
 
@@ -66,6 +67,7 @@ type operation struct {
 	key   once.Key
 	owner once.Owner
 	rec   once.Record
+	there bool // a row of it is in the table
 	conn  *pgxpool.Conn
 	tx    *transaction
 

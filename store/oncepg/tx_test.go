@@ -224,6 +224,52 @@ func TestCancelledOperationIsRolledBack(t *testing.T) {
 	}
 }
 
+// A store of the other kind knows nothing of the lock. What both have claimed is not done by both.
+func TestOperationThatAStoreHasClaimedMeanwhileIsRolledBack(t *testing.T) {
+	t.Parallel()
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead} {
+		var cfg oncepg.Config
+		s, b, c, ctx := begun(t, func(changed *oncepg.Config) { changed.Isolation, cfg = level, *changed })
+		ok(t, b.add(ctx, "a"))
+		cfg.Timeout = 100 * time.Millisecond
+		other := newClaim("a")
+		rec, err := open(t, cfg).Claim(t.Context(), other)
+		completed := s.Complete(t.Context(), c.Key, c.Owner, outcome("x"), long)
+		switch effects := b.count(t, "a"); {
+		case err == nil && rec.Won(other) && (!errors.Is(completed, once.ErrRolledBack) || effects != 0):
+			t.Errorf("%s: both have claimed; complete: got %v, and %d effects; want ErrRolledBack and none", level, completed, effects)
+		case err != nil && (completed != nil || effects != 1):
+			t.Errorf("%s: only one has claimed; complete: got %v, and %d effects", level, completed, effects)
+		}
+	}
+}
+
+// What a waiting claim finds in the end is what the one before has committed, whether a transaction
+// sees it or not.
+func TestClaimThatHasWaitedSeesTheOutcome(t *testing.T) {
+	t.Parallel()
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
+		s, b, c, _ := begun(t, func(cfg *oncepg.Config) { cfg.Isolation, cfg.LockWait = level, time.Minute })
+		got := make(chan once.Record, 1)
+		go func() {
+			rec, err := s.Claim(context.Background(), newClaim("a"))
+			if err != nil {
+				t.Errorf("%s: %v", level, err)
+			}
+			got <- rec
+		}()
+		eventually(t, "the claim waits", func() bool {
+			var n int
+			ok(t, b.pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&n))
+			return n > 0
+		})
+		ok(t, s.Complete(t.Context(), c.Key, c.Owner, outcome("x"), long))
+		if rec := <-got; rec.State != once.Done || !rec.Outcome.Equal(outcome("x")) {
+			t.Errorf("%s: the record is %v, want it done", level, rec.State)
+		}
+	}
+}
+
 func TestSmallPoolIsExplained(t *testing.T) {
 	t.Parallel()
 	s, _, _, ctx := begun(t, func(cfg *oncepg.Config) { cfg.DSN += "&pool_max_conns=1" })

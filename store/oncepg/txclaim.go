@@ -63,8 +63,10 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 	}
 	limited, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait+t.store.cfg.Timeout)
 	defer cancel()
-	tx, rec, err := t.store.insert(limited, conn.Conn(), c, t.store.cfg.Isolation)
+	tx, rec, err := t.store.begin(limited, conn.Conn(), c, t.store.cfg.Isolation)
+	there := !readsAnew(t.store.cfg.Isolation)
 	if err == nil && !rec.Won(c) {
+		there = true
 		rec, err = t.contest(ctx, tx, c)
 	}
 	if err != nil || !rec.Won(c) {
@@ -75,7 +77,7 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 		return rec, err
 	}
 	op := &operation{
-		key: c.Key, owner: c.Owner, rec: rec, conn: conn,
+		key: c.Key, owner: c.Owner, rec: rec, there: there, conn: conn,
 		tx:     &transaction{inner: tx, state: new(txState)},
 		ending: make(chan struct{}, 1),
 	}
@@ -88,9 +90,11 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 
 func (t *Transactional) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	conn, err := t.store.pool.Acquire(ctx)
-	if stat := t.store.pool.Stat(); err != nil && stat.AcquiredConns() == stat.MaxConns() {
-		return nil, fmt.Errorf("oncepg: all %d connections are in use by operations; "+
-			"raise pool_max_conns in the DSN: %w", stat.MaxConns(), err)
+	if err != nil {
+		if stat := t.store.pool.Stat(); stat.AcquiredConns() == stat.MaxConns() {
+			err = fmt.Errorf("oncepg: all %d connections are in use by operations; "+
+				"raise pool_max_conns in the DSN: %w", stat.MaxConns(), err)
+		}
 	}
 	return conn, err
 }
@@ -107,27 +111,37 @@ func (t *Transactional) discard(ctx context.Context, conn *pgxpool.Conn, tx pgx.
 	}()
 }
 
-// undo rolls back, whatever becomes of ctx. A connection that does not answer is closed.
+// undo rolls back what was begun, whatever becomes of ctx. A connection that does not answer is closed.
 func (s *Store) undo(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
-	tx.Rollback(ctx)
+	if tx != nil {
+		tx.Rollback(ctx)
+	}
 }
 
-// insert opens a transaction and claims in it. If there is a row already it returns the zero
+// begin opens a transaction and claims in it. If there is a row already it returns the zero
 // Record, and otherwise the claim has won.
-func (s *Store) insert(ctx context.Context, conn *pgx.Conn, c once.Claim, level pgx.TxIsoLevel) (pgx.Tx, once.Record, error) {
+func (s *Store) begin(ctx context.Context, conn *pgx.Conn, c once.Claim, level pgx.TxIsoLevel) (pgx.Tx, once.Record, error) {
 	var b pgx.Batch
 	b.BeginTx(pgx.TxOptions{IsoLevel: level, AccessMode: pgx.ReadWrite})
 	s.timeouts.queue(&b)
-	b.Queue(s.sql.txInsert, []byte(c.Key.Scope), []byte(c.Key.ID),
-		fingerprintBytes(c.Fingerprint), ownerUUID(c.Owner), interval(c.Lease))
+	b.Queue(txLock, txLockOf(s.cfg.Schema, c.Key))
+	if readsAnew(level) {
+		b.Queue(s.sql.txDraw, []byte(c.Key.Scope), []byte(c.Key.ID))
+	} else {
+		b.Queue(s.sql.txInsert, []byte(c.Key.Scope), []byte(c.Key.ID),
+			fingerprintBytes(c.Fingerprint), ownerUUID(c.Owner), interval(c.Lease))
+	}
 	results := conn.SendBatch(ctx, &b)
 	var fence int64
 	var created time.Time
 	_, err := results.Exec()
 	if err == nil {
 		err = s.timeouts.read(results)
+	}
+	if err == nil {
+		_, err = results.Exec()
 	}
 	if err == nil {
 		err = results.QueryRow().Scan(&fence, &created, nil)

@@ -56,13 +56,8 @@ func (t *Transactional) commit(
 ) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.cfg.Timeout)
 	defer cancel()
-	args := []any{[]byte(op.key.Scope), []byte(op.key.ID), ownerUUID(op.owner), int64(op.rec.Fence)}
 	var b pgx.Batch
-	if retention <= 0 {
-		b.Queue(t.store.sql.txFree, args...)
-	} else {
-		b.Queue(t.store.sql.txComplete, append(args, completion(out, retention)...)...)
-	}
+	t.queue(&b, op, out, retention)
 	b.Queue("COMMIT")
 	results := op.conn.Conn().SendBatch(ctx, &b)
 	_, err := results.Exec()
@@ -81,6 +76,23 @@ func (t *Transactional) commit(
 	return err
 }
 
+// queue writes the outcome of the operation.
+func (t *Transactional) queue(b *pgx.Batch, op *operation, out once.Outcome, retention time.Duration) {
+	sql := &t.store.sql
+	args := []any{[]byte(op.key.Scope), []byte(op.key.ID), ownerUUID(op.owner), int64(op.rec.Fence)}
+	switch {
+	case op.there && retention > 0:
+		b.Queue(sql.txComplete, append(args, completion(out, retention)...)...)
+	case op.there:
+		b.Queue(sql.txFree, args...)
+	case retention > 0:
+		args = append(args, fingerprintBytes(op.rec.Fingerprint), op.rec.Created)
+		b.Queue(sql.txRecord, append(args, completion(out, retention)...)...)
+	default:
+		b.Queue(sql.txMark, append(args, op.rec.Created)...)
+	}
+}
+
 // uncommitted says what it means that the commit failed.
 func (t *Transactional) uncommitted(ctx context.Context, op *operation, out *once.Outcome, err error) error {
 	switch {
@@ -94,7 +106,7 @@ func (t *Transactional) uncommitted(ctx context.Context, op *operation, out *onc
 		op.unknown = time.Now()
 		t.mu.Unlock()
 		return t.settle(ctx, op, out)
-	case op.tx.state.yielded.Load() || isYielding(err):
+	case op.tx.state.yielded.Load() || isYielding(err) || isOvertaken(err, t.store.cfg.Schema):
 		err = &yieldedError{err}
 	case sqlState(err) == transactionAborted:
 		err = once.NoEffect(fmt.Errorf("oncepg: the transaction was rolled back because of an earlier "+
