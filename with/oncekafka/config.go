@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncemsg"
 )
 
@@ -39,8 +40,9 @@ type Config struct {
 	BatchHandler oncemsg.BatchHandler
 
 	// Batch is how many records are claimed in one round trip, if the store can, and given to
-	// BatchHandler. In mode InTransaction every record has a transaction of its own, whatever
-	// it says. Defaults to [DefaultBatch].
+	// BatchHandler. A crash leaves all of them in doubt. In mode InTransaction every record has a
+	// transaction of its own, whatever it says. Defaults to [DefaultBatch], and to one if the guard's
+	// policy is Hold, under which all of them would be dead-lettered.
 	Batch int
 
 	// Concurrency is how many records of one partition are handled at once. Above one, only
@@ -56,7 +58,10 @@ type Config struct {
 	IDHeader string
 
 	// DeadLetterTopic is where records go that another delivery does not help. They keep their key,
-	// value and headers. Required, unless the Consumer has a DeadLetter: nothing may be dropped.
+	// value and headers, to which a few are added: the topic must take more than those it comes from
+	// (max.message.bytes), and so must the client (kgo.ProducerBatchMaxBytes, 1 MB by default), for
+	// what it does not take holds up its partition. Required, unless the Consumer has a DeadLetter:
+	// nothing may be dropped.
 	DeadLetterTopic string
 
 	// Drain is how long records being handled may take to finish when their partition is
@@ -68,6 +73,9 @@ type Config struct {
 func (cfg Config) withDefaults() Config {
 	if cfg.Batch == 0 {
 		cfg.Batch = DefaultBatch
+		if cfg.Consumer != nil && cfg.Consumer.Config().Guard.Config().InDoubt == once.Hold {
+			cfg.Batch = 1
+		}
 	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 1

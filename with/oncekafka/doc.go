@@ -21,7 +21,12 @@
 // failed, the store does not answer, or another copy of it is in flight. That copy may be in the
 // hands of a member that has lost the partition; a record is never passed over while it may still
 // fail. The other partitions go on. What another delivery does not help is dead-lettered, and
-// only when that has succeeded does the partition go on.
+// the offset passes it only when the brokers have that: if they do not take it, as too large for
+// the topic, the partition waits, and it is logged what to raise.
+//
+// What a handler's error means is said at oncemsg.Handler. One that is neither Final nor NoEffect
+// counts as an attempt, and after as many as the guard allows the record is dead-lettered; one that is
+// NoEffect does not, and is tried again for ever.
 //
 // The offset that is committed is that of the first record not dealt with. It is committed every
 // second, and when partitions are revoked. After a crash the records since then are delivered
@@ -36,7 +41,8 @@
 // that a record which kills its process does not poison its neighbors, a partition begins with
 // single records when it is assigned and after every failure, and doubles up: the batch that the
 // killer is in halves with every crash, until it is alone. This needs a guard whose MaxAttempts is
-// greater than the number of those halvings, which it is by default.
+// greater than the number of those halvings, which it is by default. Under the policy Hold, which
+// would dead-letter all of them, records are claimed one at a time.
 //
 // # Rebalances
 //
@@ -45,6 +51,8 @@
 // being handled has [Config.Drain] to finish; what is done is committed, and the rest left to the
 // next owner. A handler that is not finished then finds its context done. If it does not return, the
 // partition goes without it: its claim lives as long as it runs, and the next owner waits for it.
+// The same happens when Run is told to stop: until it is done with what is in hand, or Drain is over, this
+// member keeps its partitions. Run returns even if a handler does not.
 //
 // When partitions are lost, because the group took this member for dead, handlers are stopped at
 // once and nothing is committed.
@@ -60,7 +68,15 @@
 // # Outputs
 //
 // [Publish] sends what handlers emit: after the outcome is recorded, and before the record is
-// committed. [RunInTransactions] sends it in the Kafka transaction that commits the offsets.
+// committed. [RunInTransactions] sends it in the Kafka transaction that commits the offsets. Until it is
+// sent the partition waits; what is too large for its topic dead-letters the record.
+//
+// # Dead letters
+//
+// A dead letter has the record's key, value and headers, and others that say why it is there and where it
+// was ([HeaderDeadKind] and so on). By those it stays the record that it was, for [Message] and when it is
+// moved back with all of its headers: after oncemsg.Consumer.Forget it is run as if for the first time, and
+// otherwise set aside again.
 //
 // # Limits
 //

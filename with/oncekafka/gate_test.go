@@ -28,6 +28,7 @@ func TestPanicOfABatchSparesWhatWasHeldBack(t *testing.T) {
 	start(t, oncekafka.Run, oncekafka.Config{
 		Options:  b.options("orders"),
 		Consumer: c,
+		Batch:    oncekafka.DefaultBatch, // several at once, although the policy is Hold
 		BatchHandler: func(_ context.Context, items []oncemsg.Item) []error {
 			if string(items[0].Payload) == ids[3] {
 				panicked.Store(true)

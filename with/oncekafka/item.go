@@ -46,7 +46,7 @@ func (h *handling) settle(ctx context.Context, it *item, d oncemsg.Decision) {
 		if h.cfg.DeadLetterTopic == "" {
 			return // what the consumer's DeadLetter did not take
 		}
-		if err := deadLetter(ctx, h.cl, h.cfg.DeadLetterTopic, it.rec, d); err != nil {
+		if err := deadLetter(ctx, h.cl, h.cfg.DeadLetterTopic, it, d); err != nil {
 			h.consumer.Config().Logger.Error("oncekafka: record could not be dead-lettered and will be handled again",
 				"topic", it.rec.Topic, "partition", it.rec.Partition, "kind", d.Kind.String(), "error", err)
 			if h.failed != nil {

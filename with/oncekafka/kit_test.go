@@ -198,6 +198,8 @@ func (l *log) has(text string) bool {
 	return strings.Contains(l.buf.String(), text)
 }
 
+func (l *log) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
 func newGuard(t testing.TB, cfg once.Config) *once.Guard {
 	t.Helper()
 	if cfg.Store == nil {
@@ -222,7 +224,7 @@ func newConsumer(t testing.TB, cfg oncemsg.Config) *oncemsg.Consumer {
 	cfg.Subscriber = "test"
 	if cfg.Logger == nil {
 		l := new(log)
-		cfg.Logger = slog.New(slog.NewTextHandler(l, nil))
+		cfg.Logger = l.logger()
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Logf("logged:\n%s", l.buf.String())

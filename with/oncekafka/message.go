@@ -13,17 +13,24 @@ import (
 const HeaderID = "message-id"
 
 // Message describes a record. [Run] does it by itself; Message is for other loops over a client, and
-// for oncemsg.Consumer.Forget. The topic's id is kgo.FetchTopic.TopicID, or zero if it is not known.
+// for oncemsg.Consumer.Forget, which is given the dead letter as it is: that is the record that it was,
+// also when it is moved back. The topic's id is kgo.FetchTopic.TopicID, or zero if it is not known. Where
+// [Config.IDHeader] is set, so must be the result's ID.
 func Message(r *kgo.Record, topicID [16]byte) oncemsg.Message {
 	return message(r, topicID, HeaderID)
 }
 
 func message(r *kgo.Record, topicID [16]byte, idHeader string) oncemsg.Message {
 	h := headers(r.Headers)
+	source, at := r.Topic, position(r, topicID)
+	if topic := h.get(HeaderDeadTopic); topic != "" {
+		source = topic
+		at = h.get(HeaderDeadTopicID) + "/" + h.get(HeaderDeadPartition) + "/" + h.get(HeaderDeadOffset)
+	}
 	return oncemsg.Message{
-		Source:   r.Topic,
+		Source:   source,
 		ID:       h.get(idHeader),
-		Position: position(r, topicID),
+		Position: at,
 		Payload:  r.Value,
 		Header:   h.get,
 		Time:     r.Timestamp,

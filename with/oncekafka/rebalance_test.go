@@ -147,6 +147,45 @@ func TestRevokedRecordsFinishWithinTheDrain(t *testing.T) {
 	}
 }
 
+// A member that stops keeps its partitions until it is done with what it has in hand, also if another
+// one comes meanwhile.
+func TestNextMemberBeginsWhenTheStoppingOneIsDone(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, 2, "orders")
+	ids := b.fill("orders", 2, 10)
+	var e effects
+	guard := newGuard(t, once.Config{})
+	begun, release := make(chan bool, 2), make(chan bool)
+	stop := start(t, oncekafka.Run, oncekafka.Config{
+		Options: b.options("orders"), Drain: 30 * time.Second,
+		Consumer: newConsumer(t, oncemsg.Config{Guard: guard}),
+		Handler: func(ctx context.Context, m oncemsg.Message) error {
+			begun <- true
+			<-release
+			return e.handle(ctx, m)
+		},
+	})
+	<-begun
+	<-begun // in both partitions
+	stopped := make(chan bool)
+	go func() { stop(); close(stopped) }()
+	early := atomic.Bool{}
+	start(t, oncekafka.Run, oncekafka.Config{
+		Options: b.options("orders"),
+		Consumer: newConsumer(t, oncemsg.Config{Guard: guard, Observe: func(_ context.Context, _ oncemsg.Message, d oncemsg.Decision) {
+			early.Store(early.Load() || d.Kind == oncemsg.InFlight)
+		}}),
+		Handler: e.handle,
+	})
+	time.Sleep(2 * time.Second) // in which the second member would be given one of the two
+	close(release)
+	<-stopped
+	b.wantAllCommitted(2, 10)
+	if e.want(t, ids); early.Load() {
+		t.Error("the partition was taken from a member that was not done with it")
+	}
+}
+
 func TestLostPartitionsAreNotCommitted(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, 1, "orders")

@@ -44,7 +44,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	err = r.poll(ctx, cl)
-	// The group hears this member's heartbeats as long as it has not left.
+	// The group hears this member's heartbeats as long as it has not left, and no rebalance takes
+	// from it what is in hand.
 	r.revoked(r.ctx, cl, r.all())
 	cl.CloseAllowingRebalance()
 	r.retention.checking.Wait()
@@ -69,9 +70,9 @@ type place struct {
 
 // poll hands records over to their partitions. Rebalances are allowed only between two polls: so
 // each record goes to a partition that is this member's, and when one is revoked no record of it is
-// on its way.
+// on its way. When it returns, rebalances stay blocked.
 func (r *runner) poll(ctx context.Context, cl *kgo.Client) error {
-	for ctx.Err() == nil {
+	for {
 		fetches := cl.PollFetches(ctx)
 		for at, fetched := range fetchedIn(fetches) {
 			p := r.partition(at)
@@ -81,12 +82,14 @@ func (r *runner) poll(ctx context.Context, cl *kgo.Client) error {
 			p.give(fetched)
 		}
 		failed := logErrors(r.cfg, fetches)
+		if ctx.Err() != nil {
+			return nil
+		}
 		cl.AllowRebalance()
 		if failed {
 			retry.Sleep(ctx, errorPause)
 		}
 	}
-	return nil
 }
 
 // fetchedIn yields the items of each partition in the fetches, one or more.

@@ -84,6 +84,7 @@ type transactor struct {
 	retention retentions
 	s         *kgo.GroupTransactSession
 	size      int // of the next transaction, in records; see partition.run
+	refused   refusals
 
 	mu      sync.Mutex // guards the rest
 	pending map[place]*pending
@@ -99,7 +100,8 @@ type pending struct {
 
 // A round is one transaction.
 type round struct {
-	cl      *kgo.Client
+	sender
+	refused *refusals
 	failed  atomic.Bool // something was not sent, or nobody knows
 	stopped sync.Once
 	stop    chan struct{}
@@ -128,7 +130,7 @@ func (t *transactor) transaction(ctx context.Context) error {
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	r := &round{
-		cl: t.s.Client(), stop: make(chan struct{}), handled: make(chan struct{}),
+		sender: sender{cl: t.s.Client()}, refused: &t.refused, stop: make(chan struct{}), handled: make(chan struct{}),
 		cancel: cancel, drain: t.cfg.Drain,
 	}
 	defer context.AfterFunc(ctx, r.end)()
@@ -139,7 +141,9 @@ func (t *transactor) transaction(ctx context.Context) error {
 
 	commit := kgo.TransactionEndTry(!r.failed.Load())
 	committed, err := t.s.End(kgo.PreTxnCommitFnContext(context.WithoutCancel(ctx), t.adjust), commit)
-	if !committed {
+	if committed {
+		t.refused.committed()
+	} else {
 		t.reset() // everything since the last commit is fetched again
 	}
 	if all && committed {
@@ -179,10 +183,11 @@ func (t *transactor) handle(ctx context.Context, r *round, batch map[place][]*it
 	return all, longest
 }
 
-// isUnsent reports whether something was not sent that should have been, or nobody knows.
+// isUnsent reports whether something was not sent that should have been, or nobody knows. What never
+// can be, and is dead-lettered, is not meant.
 func isUnsent(items []*item) bool {
 	return slices.ContainsFunc(items, func(it *item) bool {
-		return it.kind == oncemsg.Unacknowledged || it.kind == oncemsg.Unpublished
+		return !it.dealt && (it.kind == oncemsg.Unacknowledged || it.kind == oncemsg.Unpublished)
 	})
 }
 
