@@ -48,11 +48,17 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 		return settings{}, fmt.Errorf("max_allowed_packet is %q", vars["max_allowed_packet"])
 	}
 	s.packet = min(s.packet, driverPacket)
-	if level, err := e.isolation(ctx); err != nil {
+	level, charset, err := e.session(ctx)
+	if err != nil {
 		return settings{}, err
-	} else if level == "READ-UNCOMMITTED" {
+	}
+	if level == "READ-UNCOMMITTED" {
 		s.refusef("shows what is not committed (transaction isolation READ-UNCOMMITTED); " +
 			"set it to READ-COMMITTED or REPEATABLE-READ")
+	}
+	if slices.Contains(unsafeCharsets, charset) {
+		s.refusef("reads statements as %s, in which the byte that protects a quote may be part of a character, so that "+
+			"keys could be statements; leave charset out of the DSN, or use utf8mb4", charset)
 	}
 	if on(vars["read_only"]) {
 		s.refusef("takes no writes (read_only); use the primary")
@@ -131,12 +137,18 @@ func (e *mysqlEngine) replicas(ctx context.Context) (n int, err error) {
 	return n, rows.Err()
 }
 
-// isolation returns that of the store's own sessions.
-func (e *mysqlEngine) isolation(ctx context.Context) (level string, err error) {
+// unsafeCharsets have characters of which the second byte is a backslash. The driver puts arguments
+// into the text of statements, and refuses only collations of these.
+var unsafeCharsets = []string{"big5", "cp932", "gb18030", "gb2312", "gbk", "sjis"}
+
+// session returns the isolation and the character set that the store's sessions begin with.
+func (e *mysqlEngine) session(ctx context.Context) (isolation, charset string, err error) {
 	const query = "SHOW SESSION VARIABLES WHERE variable_name IN ('transaction_isolation', 'tx_isolation')"
 	var name string
-	err = e.db.QueryRowContext(ctx, query).Scan(&name, &level)
-	return level, err
+	if err = e.db.QueryRowContext(ctx, query).Scan(&name, &isolation); err == nil {
+		err = e.db.QueryRowContext(ctx, "SELECT @@SESSION.character_set_client").Scan(&charset)
+	}
+	return isolation, charset, err
 }
 
 // variable returns a global variable, or an empty string if the server has none of that name.

@@ -112,6 +112,33 @@ func TestServerThatShowsWhatIsNotCommittedIsRefused(t *testing.T) {
 	says(t, errors.New(strings.Join(findings, "\n")), "READ-UNCOMMITTED")
 }
 
+// In some character sets a key could end the text that it is put into, and go on as a statement.
+func TestCharacterSetsInWhichKeysCouldBeStatementsAreRefused(t *testing.T) {
+	t.Parallel()
+	cfg := migrated(t, mariadbConfig(t))
+	for charset, safe := range map[string]bool{
+		"gbk": false, "sjis": false, "big5": false, "gb2312": false, "cp932": false, "utf8mb4": true, "latin1": true, "ujis": true,
+	} {
+		changed := cfg
+		changed.DSN += "?charset=" + charset
+		if !safe {
+			_, err := oncesql.Open(t.Context(), changed)
+			says(t, err, charset, "charset")
+			continue
+		}
+		s := open(t, changed)
+		for _, id := range []string{"\xbf'", "\xbf\\", "\x81'", "\xbf' OR '1", "\x8f\\'", "\x00\x1a\n"} {
+			c := newClaim(charset + id)
+			wins(t, s, c)
+			ok(t, s.Complete(t.Context(), c.Key, c.Owner, outcome(id), long))
+			rec, err := s.Load(t.Context(), c.Key)
+			if err != nil || rec.Owner != c.Owner || !rec.Outcome.Equal(outcome(id)) {
+				t.Errorf("%s: %q: the record is %v, %v", charset, id, rec.State, err)
+			}
+		}
+	}
+}
+
 // Who asks for settings does not disturb those who use what was found before.
 func TestDoctorWhileTheStoreWorks(t *testing.T) {
 	t.Parallel()
