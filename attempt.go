@@ -129,11 +129,7 @@ func (a *Attempt) CompleteBy(out Outcome, record func(ctx context.Context) error
 	if err := a.end(); err != nil {
 		return err
 	}
-	ctx := a.callContext(1)
-	defer a.landOnPanic()
-	err := record(ctx)
-	ctx.end(nil)
-	return a.completed(out, a.g.cfg.Retention, err)
+	return a.completed(out, a.g.cfg.Retention, a.carryOut(1, record))
 }
 
 // completed takes note of what came of recording the outcome.
@@ -188,9 +184,9 @@ func (a *Attempt) Abandon(cause error) error {
 	if err := a.end(); err != nil {
 		return err
 	}
-	ctx := a.callContext(1)
-	err := a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, 0)
-	ctx.end(nil)
+	err := a.carryOut(1, func(ctx context.Context) error {
+		return a.g.store.Renew(ctx, a.rec.Key, a.rec.Owner, 0)
+	})
 	a.leave(nil)
 	a.tell(Abandoned, cause)
 	return a.wrap(err)
@@ -200,8 +196,8 @@ func (a *Attempt) Abandon(cause error) error {
 // just panicked. If the store cannot be reached the operation is in doubt when the lease is over.
 func (a *Attempt) giveUp() {
 	if a.end() == nil {
+		defer a.leave(nil)
 		a.g.disown(a.parent, Claim{Key: a.rec.Key, Owner: a.rec.Owner, Lease: a.g.cfg.Lease, Takeover: a.rec.Attempt - 1})
-		a.leave(nil)
 	}
 }
 
@@ -209,12 +205,9 @@ func (a *Attempt) giveUp() {
 // unknown what came of it. goneIsSuccess: after the verb there is no record, so that repeating
 // it answers ErrLost.
 func (a *Attempt) write(goneIsSuccess bool, verb func(context.Context) error) error {
-	defer a.landOnPanic()
 	unknown := false
 	for try := 1; ; try++ {
-		ctx := a.callContext(try)
-		err := verb(ctx)
-		ctx.end(nil)
+		err := a.carryOut(try, verb)
 		switch {
 		case err == nil:
 			return nil
@@ -231,13 +224,19 @@ func (a *Attempt) write(goneIsSuccess bool, verb func(context.Context) error) er
 	}
 }
 
-// landOnPanic is deferred around a call that may panic: whatever it was that panicked, those who
-// wait for the attempt must not wait for ever.
-func (a *Attempt) landOnPanic() {
-	if r := recover(); r != nil {
-		a.leave(nil)
-		panic(r)
-	}
+// carryOut makes one try of the attempt's last verb. If that panics, or ends the goroutine, those
+// who wait for the attempt must not wait for ever.
+func (a *Attempt) carryOut(try int, verb func(context.Context) error) error {
+	ctx, returned := a.callContext(try), false
+	defer func() {
+		ctx.end(nil)
+		if !returned {
+			a.leave(nil)
+		}
+	}()
+	err := verb(ctx)
+	returned = true
+	return err
 }
 
 // callContext is for one try of the attempt's last verb. It outlives the caller.

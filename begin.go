@@ -110,6 +110,7 @@ func (g *Guard) claimOrWait(ctx context.Context, k Key, fp Fingerprint, terms cl
 			if f.hasOutcome {
 				return g.replayOf(Record{Key: k, State: Done, Attempt: f.a.rec.Attempt, Outcome: f.outcome}), nil
 			}
+			start = time.Now() // the wait must not count as a part of the lease
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, &KeyError{Key: k, Err: context.Cause(ctx)}

@@ -28,18 +28,20 @@ func (g *Guard) BeginAll(ctx context.Context, requests []Request) []Begun {
 	terms := g.terms()
 	terms.wait = 0
 	b := batchBegin{g: g, ctx: ctx, requests: requests, begun: make([]Begun, len(requests))}
-	batcher, ok := g.store.(Batcher)
-	if !ok || len(requests) < 2 {
-		b.each(terms)
-		return b.begun
-	}
-	b.prepare(terms)
-	for try := 1; len(b.claims) > 0; try++ {
-		b.send(batcher, try == claimTries)
-		if len(b.claims) > 0 && g.cfg.Pause(ctx, backoff(try)) != nil {
-			b.giveUp(context.Cause(ctx))
+	returned := false
+	defer func() {
+		if !returned {
+			b.abort()
 		}
+	}()
+	if batcher, ok := g.store.(Batcher); ok && len(requests) > 1 {
+		b.prepare(terms)
+		b.tell()
+		b.ask(batcher)
+	} else {
+		b.each(terms)
 	}
+	returned = true
 	return b.begun
 }
 
@@ -54,6 +56,23 @@ type batchBegin struct {
 
 	claims []Claim // still to be answered
 	of     []int   // the request of each
+
+	untold []int // requests that are answered, but not to the observer
+}
+
+// abort is for a panic of the observer, or whatever else keeps the caller from getting what was
+// begun: nobody would end it.
+func (b *batchBegin) abort() {
+	var given sync.WaitGroup
+	for _, begun := range b.begun {
+		if a := begun.Attempt; a != nil && a.ownership != nil {
+			given.Go(a.giveUp)
+		}
+	}
+	for _, c := range b.claims {
+		given.Go(func() { b.g.disown(b.ctx, c) })
+	}
+	given.Wait()
 }
 
 // each begins one operation after the other. When the store has failed to answer for one, it is not
@@ -63,6 +82,7 @@ func (b *batchBegin) each(terms claimTerms) {
 	for i, r := range b.requests {
 		if down != nil {
 			b.refuse(i, &KeyError{Key: r.Key, Err: down})
+			b.tell()
 			continue
 		}
 		a, err := b.g.begin(b.ctx, r.Key, r.Fingerprint, terms)
@@ -120,29 +140,44 @@ func (b *batchBegin) known(i int, r Request) bool {
 	return true
 }
 
-// send sends the claims, and keeps those whose fate is unknown unless this was the last try.
-func (b *batchBegin) send(batcher Batcher, last bool) {
+// ask sends the claims until all are answered, or the store is given up.
+func (b *batchBegin) ask(batcher Batcher) {
+	for try := 1; len(b.claims) > 0; try++ {
+		failed := b.send(batcher, try > 1)
+		switch {
+		case failed == nil:
+		case try == claimTries || b.ctx.Err() != nil:
+			b.giveUp(failed)
+		case b.g.cfg.Pause(b.ctx, backoff(try)) != nil:
+			b.giveUp(context.Cause(b.ctx))
+		}
+		b.tell()
+	}
+}
+
+// send sends the claims, and keeps those whose fate is unknown, for the reason that it returns.
+func (b *batchBegin) send(batcher Batcher, again bool) (failed error) {
 	sent := time.Now()
 	ctx, cancel := context.WithTimeout(b.ctx, b.g.cfg.Lease) // a later answer is worth nothing
 	results := batcher.ClaimBatch(ctx, b.claims)
 	cancel()
 	claims, of := b.claims, b.of
 	b.claims, b.of = nil, nil
-	var failed error
-	for n, res := range results {
-		switch i, err := of[n], res.Err; {
+	for n, c := range claims {
+		switch i, err := of[n], results[n].Err; {
 		case err == nil:
-			b.answer(i, claims[n], res.Record, sent)
+			b.answer(i, c, results[n].Record, sent)
 		case isUnknown(err) || errors.Is(err, ErrLost): // see Guard.claim
-			b.claims, b.of = append(b.claims, claims[n]), append(b.of, i)
+			b.claims, b.of = append(b.claims, c), append(b.of, i)
 			failed = err
 		default:
-			b.refuse(i, &KeyError{Key: claims[n].Key, Err: err})
+			if again && !errors.Is(err, ErrMismatch) {
+				b.g.disown(b.ctx, c) // it may have been made the time before
+			}
+			b.refuse(i, &KeyError{Key: c.Key, Err: err})
 		}
 	}
-	if failed != nil && (last || b.ctx.Err() != nil) {
-		b.giveUp(failed)
-	}
+	return failed
 }
 
 // answer says what the store's answer to a claim means.
@@ -183,5 +218,15 @@ func (b *batchBegin) refuse(i int, err *KeyError) { b.finish(i, nil, err) }
 
 func (b *batchBegin) finish(i int, a *Attempt, err error) {
 	b.begun[i] = Begun{a, err}
-	b.g.tellBegun(b.ctx, b.requests[i].Key, a, err, b.started)
+	b.untold = append(b.untold, i)
+}
+
+// tell tells the observer what was finished since. It comes after all answers of a round trip were
+// taken note of: should it panic, abort has to know of them.
+func (b *batchBegin) tell() {
+	untold := b.untold
+	b.untold = nil
+	for _, i := range untold {
+		b.g.tellBegun(b.ctx, b.requests[i].Key, b.begun[i].Attempt, b.begun[i].Err, b.started)
+	}
 }

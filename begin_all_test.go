@@ -248,3 +248,66 @@ func TestBeginAllGivesBackWhatItMayHaveClaimed(t *testing.T) {
 		}
 	})
 }
+
+// An observer that panics costs the caller all that was begun, and must not cost everybody else
+// the keys.
+func TestPanicOfTheObserverFreesTheKeysOfTheBatch(t *testing.T) {
+	for name, store := range map[string]once.Store{
+		"batcher": new(oncemem.Store),
+		"none":    struct{ once.Store }{new(oncemem.Store)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				told := 0
+				g := newGuard(t, once.Config{Store: store, Observe: func(context.Context, once.Event) {
+					if told++; told == 5 {
+						panic("observer")
+					}
+				}})
+				func() {
+					defer func() {
+						if recover() == nil {
+							t.Error("the panic was swallowed")
+						}
+					}()
+					g.BeginAll(t.Context(), requests(10))
+				}()
+				for i, b := range g.BeginAll(t.Context(), requests(10)) {
+					if b.Err != nil || b.Attempt.Number() != 1 {
+						t.Fatalf("request %d: %v", i, b.Err)
+					}
+					if err := b.Attempt.Complete(once.Outcome{}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A claim whose reply was lost is given back also if the store then refuses to make it again.
+func TestBeginAllGivesBackWhatIsRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(oncemem.Store)
+		g := newGuard(t, once.Config{
+			InDoubt: once.Hold, DangerouslyTrustStore: true,
+			Store: oncetest.Faulty(store, func(v oncetest.Verb, n int) oncetest.Fault {
+				switch {
+				case v == oncetest.ClaimBatch && n == 1:
+					return oncetest.Fault{After: errNet}
+				case v == oncetest.ClaimBatch:
+					return oncetest.Fault{Before: once.ErrUnreadable}
+				}
+				return oncetest.Fault{}
+			}),
+		})
+		for i, b := range g.BeginAll(t.Context(), requests(3)) {
+			if !errors.Is(b.Err, once.ErrUnreadable) {
+				t.Errorf("request %d: %v, want the store's last error", i, b.Err)
+			}
+			if _, err := store.Load(t.Context(), requests(3)[i].Key); !errors.Is(err, once.ErrNotFound) {
+				t.Errorf("request %d is recorded: %v", i, err)
+			}
+		}
+	})
+}

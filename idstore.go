@@ -70,7 +70,7 @@ func DoIDs(ctx context.Context, s IDStore, scope string, ids []string, run func(
 	owner := NewOwner()
 	states, err := s.ClaimIDs(ctx, scope, owner, ids)
 	if err != nil {
-		s.ReleaseIDs(context.WithoutCancel(ctx), scope, owner, ids) // what may have been claimed
+		releaseIDs(ctx, s, scope, owner, ids) // what may have been claimed
 		return nil, err
 	}
 	var fresh []int
@@ -86,7 +86,7 @@ func DoIDs(ctx context.Context, s IDStore, scope string, ids []string, run func(
 	done := false
 	defer func() {
 		if !done {
-			s.ReleaseIDs(context.WithoutCancel(ctx), scope, owner, claimed)
+			releaseIDs(ctx, s, scope, owner, claimed)
 		}
 	}()
 	if err := run(ctx, fresh); err != nil {
@@ -94,10 +94,20 @@ func DoIDs(ctx context.Context, s IDStore, scope string, ids []string, run func(
 	}
 	ctx = context.WithoutCancel(ctx)
 	for try := 1; ; try++ {
-		err := s.CompleteIDs(ctx, scope, owner, claimed)
+		call, cancel := context.WithTimeout(ctx, DefaultLease) // the caller waits for this, whatever it hangs on
+		err := s.CompleteIDs(call, scope, owner, claimed)
+		cancel()
 		if done = err == nil; done || try == claimTries {
 			return states, err // not done: it is unknown, and so they are run again
 		}
 		pause(ctx, backoff(try))
 	}
+}
+
+// releaseIDs gives back the ids although the caller may be gone. It is tried once and not for long:
+// the store may be down, and the claims end without it in a store that outlives its callers.
+func releaseIDs(ctx context.Context, s IDStore, scope string, o Owner, ids []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTime)
+	defer cancel()
+	s.ReleaseIDs(ctx, scope, o, ids)
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oncehq/once"
@@ -120,5 +121,44 @@ func TestDoIDsWhenTheStoreDoesNotAnswer(t *testing.T) {
 		if err != nil || states[0] != want {
 			t.Errorf("after %d failures it is %v, error %v; want %v", times, states, err, want)
 		}
+	}
+}
+
+// hanging answers nothing until the context is done.
+type hanging struct{ claims bool }
+
+func (h hanging) ClaimIDs(ctx context.Context, _ string, _ once.Owner, ids []string) ([]once.IDState, error) {
+	if h.claims {
+		return slices.Repeat([]once.IDState{once.IDClaimed}, len(ids)), nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hanging) CompleteIDs(ctx context.Context, _ string, _ once.Owner, _ []string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (hanging) ReleaseIDs(ctx context.Context, _ string, _ once.Owner, _ []string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A consumer must not stand still for ever because its store does.
+func TestDoIDsReturnsFromAStoreThatHangs(t *testing.T) {
+	for _, claims := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			_, err := once.DoIDs(ctx, hanging{claims}, "s", []string{"a"}, func(context.Context, []int) error { return nil })
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("claims %v: DoIDs returned %v, want that the store does not answer", claims, err)
+			}
+			if took := time.Since(start); took > time.Minute {
+				t.Errorf("claims %v: DoIDs took %v", claims, took)
+			}
+		})
 	}
 }

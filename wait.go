@@ -41,7 +41,7 @@ func (w *waiting) record(ctx context.Context, rec Record) error {
 	}
 	w.polls++
 	// The lease may be over a moment later by the store's clock than by ours.
-	nap := min(left, rec.Lease+time.Millisecond)
+	nap := min(left, min(rec.Lease, left)+time.Millisecond) // a lease may be endless
 	if w.g.waiter == nil || w.polls == 1 || w.woken == rec.Owner {
 		// The first poll comes soon in any case: it is likely that the owner is a caller in this
 		// process who has not yet got round to saying so. And a store that woke us too early must
