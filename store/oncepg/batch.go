@@ -21,8 +21,10 @@ const (
 	// the next is under way to it. More would make them smaller, and each pays for a commit.
 	maxFlying = 2
 
-	// maxBatch bounds how long one batch holds its row locks.
+	// maxBatch and maxBytes bound how long one batch takes, in which it holds its row locks: a large
+	// outcome must not cost others their time.
 	maxBatch = 256
+	maxBytes = 4 << 20
 
 	// singleTries is how often a verb alone is tried when the server rolls it back for another.
 	singleTries = 5
@@ -40,6 +42,16 @@ type call struct {
 	err   error
 	done  chan struct{} // closed when the rest is set; nil while nobody waits
 	of    *batch
+}
+
+// size returns about how much there is to be sent.
+func (c *call) size() (n int) {
+	for _, arg := range c.args {
+		if b, ok := arg.([]byte); ok {
+			n += len(b)
+		}
+	}
+	return n
 }
 
 // A batch is what one round trip carries. Its context ends when nobody waits for it any more.
@@ -142,8 +154,11 @@ func (b *batcher) land() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := &batch{}
-	for len(b.queue) > 0 && len(next.calls) < maxBatch {
+	for size := 0; len(b.queue) > 0 && len(next.calls) < maxBatch; {
 		c := b.queue[0]
+		if size += c.size(); size > maxBytes && len(next.calls) > 0 {
+			break
+		}
 		b.queue[0] = nil
 		b.queue = b.queue[1:]
 		if c.ctx.Err() != nil {

@@ -3,6 +3,7 @@ package oncepg_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,40 @@ func tracedOn(t testing.TB, cfg oncepg.Config) (oncepg.Config, *trips) {
 	t.Cleanup(cfg.Pool.Close)
 	cfg.DSN = ""
 	return cfg, counted
+}
+
+// What is large does not travel with all that comes at the same time.
+func TestLargeOutcomesAreNotSentTogether(t *testing.T) {
+	t.Parallel()
+	p, through := proxied(t)
+	cfg, counted := tracedOn(t, through)
+	cfg.Timeout = time.Minute
+	s := open(t, cfg)
+	large := outcome(strings.Repeat("x", 1<<20))
+	const calls = 24
+	claims := make([]once.Claim, calls)
+	for n := range claims {
+		claims[n] = newClaim(fmt.Sprint(n))
+	}
+	for _, r := range s.ClaimBatch(t.Context(), claims) {
+		ok(t, r.Err)
+	}
+	counted.take()
+	p.Pause()
+	var all sync.WaitGroup
+	for _, c := range claims {
+		all.Go(func() {
+			if err := s.Complete(context.Background(), c.Key, c.Owner, large, long); err != nil {
+				t.Errorf("complete: %v", err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // most of them wait; if not, they are sent alone
+	p.Resume()
+	all.Wait()
+	if got := counted.take(); got < calls/5 {
+		t.Errorf("%d outcomes of 1 MiB were sent in %d round trips", calls, got)
+	}
 }
 
 func TestRoundTrips(t *testing.T) {
