@@ -11,7 +11,7 @@ import (
 
 // Claim implements [once.Store]. The claim and the question how the record stands travel together,
 // so that a claim that is won and one that is answered by the standing record are one round trip
-// each. To take over takes another one, and so does it to be sure that a record is in doubt.
+// each. To take over takes another one, and so does it to be sure that a lease has run out.
 func (s *Store) Claim(ctx context.Context, c once.Claim) (once.Record, error) {
 	if err := c.Check(); err != nil {
 		return once.Record{}, err

@@ -43,16 +43,16 @@
 //
 //	verb                                        round trips  requests
 //	claim: fresh, replay, in flight             1            2 or 3
-//	claim: in doubt                             2            3 to 5
+//	claim: in doubt since a lease ran out       2            3 to 5
 //	claim: takeover, or right after a release   2            4 to 6
 //	renew, complete, release                    1            1
 //	the same through another process            2            3 or 4
 //	load                                        1            1 or 2
-//	load: in doubt                              2            2 to 4
+//	load: in doubt since a lease ran out        2            2 to 4
 //
 // A claim sends its message, the question how the record stands and the question what time it
 // is, one after the other without waiting. If the message is taken the rest does not matter. That a
-// record is in doubt is said when it was read once more, unchanged, after the time was told.
+// lease has run out is said when the record was read once more, unchanged, after the time was told.
 //
 // # Whose clock decides
 //

@@ -97,7 +97,7 @@ func (s *Store) seen(ctx context.Context, f flight) (sight, error) {
 // record was read, and the owner may have renewed the lease, or completed the operation, between the
 // two: then it was never in doubt. If nothing has changed when the record is read again, it was.
 func (s *Store) confirmed(ctx context.Context, subject string, v sight) (sight, error) {
-	for v.inDoubt() {
+	for v.doubtful() {
 		again, err := s.seen(ctx, s.look(subject, s.clock.ask()))
 		if err != nil || again.entry != nil && again.entry.seq == v.entry.seq {
 			return v, err
@@ -107,8 +107,9 @@ func (s *Store) confirmed(ctx context.Context, subject string, v sight) (sight, 
 	return v, nil
 }
 
-func (v sight) inDoubt() bool {
-	return v.entry != nil && v.entry.kind == claimed && v.entry.left(v.now) <= 0
+// doubtful reports that the record is in doubt because a lease ran out, not because one was ended.
+func (v sight) doubtful() bool {
+	return v.entry != nil && v.entry.kind == claimed && v.entry.term > 0 && v.entry.left(v.now) <= 0
 }
 
 // readEntry reads the answer to the question how a record stands, which is nil if there is none.

@@ -41,7 +41,7 @@ func staysLinearizable(t *testing.T) {
 			} else {
 				pauseLeader(t, nodes, stop)
 			}
-			sleep(stop, 3*time.Second)
+			sleep(stop, 5*time.Second)
 		}
 	})
 	s := open(t, oncenats.Config{DSN: "nats://" + join(addrs), Timeout: 2 * time.Second})

@@ -156,7 +156,7 @@ func leader(t testing.TB, all []*node) *node {
 			continue
 		}
 		defer nc.Close()
-		m, err := nc.Request("$JS.API.STREAM.INFO."+oncenats.DefaultStream, nil, 5*time.Second)
+		m, err := nc.Request("$JS.API.STREAM.INFO."+oncenats.DefaultStream, nil, time.Second)
 		if err != nil {
 			continue
 		}

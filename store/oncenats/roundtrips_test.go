@@ -15,12 +15,14 @@ func TestEveryVerbIsOneRoundTrip(t *testing.T) {
 	n := startMigrated(t)
 	g := newGate(t, n.addr())
 	s := open(t, oncenats.Config{DSN: "nats://" + g.addr})
-	fresh, released, inFlight, done, doubtful := newClaim(), newClaim(), newClaim(), newClaim(), newClaim()
+	fresh, released, inFlight, done, doubtful, lapsed := newClaim(), newClaim(), newClaim(), newClaim(), newClaim(), newClaim()
+	lapsed.Lease = 1
 	for _, c := range []once.Claim{released, inFlight, done, doubtful} {
 		wins(t, s, c)
 	}
 	ok(t, s.Complete(t.Context(), done.Key, done.Owner, result, time.Hour))
 	ok(t, s.Renew(t.Context(), doubtful.Key, doubtful.Owner, 0))
+	ok(t, second(s.Claim(t.Context(), lapsed)))
 	takeover := claimOn(doubtful.Key)
 	takeover.Takeover = 10
 
@@ -31,6 +33,7 @@ func TestEveryVerbIsOneRoundTrip(t *testing.T) {
 	}{
 		{"fresh claim", func() error { return second(s.Claim(t.Context(), fresh)) }, 3},
 		{"replay", func() error { return second(s.Claim(t.Context(), claimOn(done.Key))) }, 3},
+		{"claim in doubt", func() error { return second(s.Claim(t.Context(), claimOn(doubtful.Key))) }, 3},
 		{"claim while in flight", func() error { return second(s.Claim(t.Context(), claimOn(inFlight.Key))) }, 3},
 		{"load", func() error { return second(s.Load(t.Context(), done.Key)) }, 2},
 		{"renew", func() error { return s.Renew(t.Context(), inFlight.Key, inFlight.Owner, time.Hour) }, 1},
@@ -55,8 +58,8 @@ func TestEveryVerbIsOneRoundTrip(t *testing.T) {
 		state    once.State
 		requests [2]int // of the first round trip, and of both
 	}{
-		{"load in doubt", func() (once.Record, error) { return s.Load(t.Context(), doubtful.Key) }, once.InDoubt, [2]int{2, 4}},
-		{"claim in doubt", func() (once.Record, error) { return s.Claim(t.Context(), claimOn(doubtful.Key)) }, once.InDoubt, [2]int{3, 5}},
+		{"load after the lease", func() (once.Record, error) { return s.Load(t.Context(), lapsed.Key) }, once.InDoubt, [2]int{2, 4}},
+		{"claim after the lease", func() (once.Record, error) { return s.Claim(t.Context(), claimOn(lapsed.Key)) }, once.InDoubt, [2]int{3, 5}},
 		{"takeover", func() (once.Record, error) { return s.Claim(t.Context(), takeover) }, once.InFlight, [2]int{3, 6}},
 	} {
 		s.Settle()

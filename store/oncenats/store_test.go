@@ -38,8 +38,10 @@ func patient(cfg oncenats.Config) oncenats.Config {
 	return cfg
 }
 
+// migrate tries again and again, since servers that have no leader yet do not answer.
 func migrate(t testing.TB, cfg oncenats.Config) {
 	t.Helper()
+	cfg.Timeout = 2 * time.Second
 	eventually(t, "the stream is made", func() bool { return oncenats.Migrate(t.Context(), patient(cfg)) == nil })
 }
 
