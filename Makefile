@@ -2,15 +2,18 @@
 SHELL := /bin/bash
 RACE  ?=
 
-.PHONY: help build test servers check bench fmt
+.PHONY: help build test test-versions servers check bench fmt
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 build: ## the program once, as small as it gets, in bin/
 	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w" -o bin/once ./cmd/once
 
 test: servers ## install the servers that the tests need, and run every test (RACE=1: with the race detector)
 	go test $(if $(RACE),-race) -timeout 12m work
+
+test-versions: servers ## run the stores' tests on other versions of their servers (ON="mysql redis": on these)
+	RACE=$(RACE) internal/servers/versions.sh $(ON)
 
 # What the tests start for themselves, on free ports and in temporary folders.
 SERVERS := redis-server=redis-server postgres=postgresql pgbouncer=pgbouncer mariadbd=mariadb-server rabbitmq-server=rabbitmq-server python3=python3

@@ -14,5 +14,10 @@
 // starts servers of its own, in well under a second for a single one, so that tests share nothing
 // and may run in parallel.
 //
+// Other versions than those that are installed are named by environment variables:
+// ONCE_REDIS_SERVER is the path of a redis-server or valkey-server, ONCE_MARIADB_SERVER that of a
+// mariadbd, or of MySQL's mysqld, and ONCE_POSTGRES_BIN the folder of PostgreSQL's programs.
+// The script versions.sh gets such versions and runs the tests of the stores on them.
+//
 // The package needs Unix signals. It is for tests only and knows nothing of package once.
 package servers

@@ -241,10 +241,13 @@ func TestCallersAgreeWhileConnectionsAreCut(t *testing.T) {
 func TestLostCommitIsSettledByTheRecord(t *testing.T) {
 	t.Parallel()
 	p, cfg := proxied(t)
-	cfg.Timeout = 500 * time.Millisecond
 	b := newBusiness(t, shared.server.DSN)
-	g := guardOver(t, openTransactional(t, cfg))
 	for n, lose := range map[string]func(string){"cut": p.CutReply, "dropped": p.DropRequest, "lost": p.LoseReply} {
+		cfg.Timeout = time.Minute // a server that is slow must not be given up
+		if n == "lost" {
+			cfg.Timeout = 3 * time.Second // this one is
+		}
+		g := guardOver(t, openTransactional(t, cfg))
 		for _, retention := range []time.Duration{long, 0} {
 			id := fmt.Sprint(n, "/", retention)
 			runs := 0

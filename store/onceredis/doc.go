@@ -49,7 +49,8 @@
 //	+subscribe +ssubscribe +unsubscribe +sunsubscribe +ping +hello +client +info
 //
 // and for lists +scan +getrange, to tell guarantees +config|get, for MinReplicas +wait, in a
-// Cluster +cluster +asking.
+// Cluster +cluster +asking. Redis 6.2 does not know spublish, ssubscribe and sunsubscribe, nor
+// needs them.
 //
 // # How records are kept
 //
