@@ -60,13 +60,15 @@ func guardOver(t testing.TB, s once.Store) *once.Guard {
 
 func key(id string) once.Key { return once.Key{Scope: "test", ID: id} }
 
-// onEachTransactional runs the test with a configuration of a database with tables, in which
-// claims wait long enough for each other.
+// onEachTransactional runs the test with a configuration of a database with tables.
 func onEachTransactional(t *testing.T, test func(*testing.T, oncesql.Config)) {
-	onEach(t, func(t *testing.T, cfg oncesql.Config) {
-		cfg.LockWait, cfg.MaxConns = 30*time.Second, 80
-		test(t, migrated(t, cfg))
-	})
+	onEach(t, func(t *testing.T, cfg oncesql.Config) { test(t, migrated(t, patient(cfg))) })
+}
+
+// patient returns a configuration in which claims wait long enough for each other.
+func patient(cfg oncesql.Config) oncesql.Config {
+	cfg.LockWait, cfg.MaxConns = 30*time.Second, 80
+	return cfg
 }
 
 func TestTransactionalHandles(t *testing.T) {
