@@ -20,24 +20,31 @@ const (
 	FieldPayload = "payload"
 )
 
-// Fields of a dead-lettered entry, beside its own: why it is there, and where it was.
+// Fields of a dead-lettered entry, beside its own: why it is there, and where it was first. [Message] reads
+// them, so that a dead letter, also one that is moved back, is the entry that it was.
 const (
+	deadPrefix      = "once-dead-" // of all those names
 	FieldDeadReason = "once-dead-reason"
 	FieldDeadStream = "once-dead-stream"
 	FieldDeadEntry  = "once-dead-entry"
 )
 
 // Message describes an entry that has the usual fields, without verbs. [Run] does it by itself; Message
-// is for oncemsg.Consumer.Forget. Where [Config.IDField] is set, so must be the result's ID.
+// is for oncemsg.Consumer.Forget, which may be given the dead letter. Where [Config.IDField] is set, so must
+// be the result's ID.
 func Message(stream string, e rueidis.XRangeEntry) oncemsg.Message {
 	return message(stream, e, FieldID, FieldPayload)
 }
 
 func message(stream string, e rueidis.XRangeEntry, idField, payloadField string) oncemsg.Message {
+	at := e.ID
+	if first := e.FieldValues[FieldDeadStream]; first != "" {
+		stream, at = first, e.FieldValues[FieldDeadEntry]
+	}
 	return oncemsg.Message{
 		Source:   stream,
 		ID:       e.FieldValues[idField],
-		Position: e.ID,
+		Position: at,
 		Payload:  []byte(e.FieldValues[payloadField]),
 		Header:   func(name string) string { return e.FieldValues[name] },
 		Time:     added(e.ID),
@@ -62,12 +69,12 @@ func Publish(client rueidis.Client) func(context.Context, []oncemsg.Output) erro
 	return func(ctx context.Context, outputs []oncemsg.Output) error {
 		cmds := make(rueidis.Commands, len(outputs))
 		for i, o := range outputs {
-			entry := client.B().Xadd().Key(o.To).Id("*").FieldValue().
-				FieldValue(FieldPayload, rueidis.BinaryString(o.Payload)).FieldValue(FieldID, o.ID)
+			entry := client.B().Xadd().Key(o.To).Id("*").FieldValue()
 			for _, name := range slices.Sorted(maps.Keys(o.Headers)) {
 				entry = entry.FieldValue(name, o.Headers[name])
 			}
-			cmds[i] = entry.Build()
+			// Last, since that is the one which counts of two fields of one name.
+			cmds[i] = entry.FieldValue(FieldPayload, rueidis.BinaryString(o.Payload)).FieldValue(FieldID, o.ID).Build()
 		}
 		for _, reply := range client.DoMulti(ctx, cmds...) {
 			if err := reply.Error(); err != nil {

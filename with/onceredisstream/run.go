@@ -201,7 +201,8 @@ func (r *reader) claimIdle(n int) ([]rueidis.XRangeEntry, error) {
 		lost += len(gone)
 	}
 	if lost > 0 {
-		r.cfg.Logger.Error("onceredisstream: entries were trimmed from the stream before they were handled, and are lost",
+		r.cfg.Logger.Error("onceredisstream: entries were trimmed from the stream before they were handled, "+
+			"and are lost unless a consumer has them in hand",
 			"stream", r.cfg.Stream, "group", r.cfg.Group, "entries", lost)
 	}
 	return entries, nil
@@ -233,9 +234,11 @@ func (r *reader) deliveries(entries []rueidis.XRangeEntry) []int {
 func (r *reader) handle(e rueidis.XRangeEntry, attempt int) {
 	r.handlers.Go(func() {
 		defer r.release(1)
-		if _, err := r.cfg.Consumer.Consume(r.handling, r.deliver(e, attempt), r.cfg.Handler); err != nil {
-			r.cfg.Logger.Error("onceredisstream: the server was not told what came of an entry; it comes again",
-				"stream", r.cfg.Stream, "err", err)
+		m := r.deliver(e, attempt)
+		d := r.cfg.Consumer.Handle(r.handling, m, r.cfg.Handler)
+		if err := r.settle(e, m, d); err != nil {
+			r.cfg.Logger.Error("onceredisstream: the server was not told what came of an entry; it comes again "+
+				"if it is still in the stream", "stream", r.cfg.Stream, "entry", e.ID, "kind", d.Kind.String(), "err", err)
 		}
 	})
 }
