@@ -24,7 +24,6 @@ func Example() {
 	receiver, err := oncecloudevents.New(oncecloudevents.Config{
 		Guard:    guard,
 		Consumer: oncemsg.Config{Subscriber: "billing"},
-		Result:   oncecloudevents.HTTPResult,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -38,15 +37,7 @@ func Example() {
 	}
 
 	ctx := context.Background()
-	protocol, err := cloudevents.NewHTTP()
-	if err != nil {
-		log.Fatal(err)
-	}
-	handler, err := cloudevents.NewHTTPReceiveHandler(ctx, protocol, receiver.Reply(bill))
-	if err != nil {
-		log.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(receiver.HTTPHandler(bill))
 	defer server.Close()
 
 	sender, err := cloudevents.NewClientHTTP(cloudevents.WithTarget(server.URL))

@@ -82,30 +82,38 @@ func (r *Receiver) Reply(
 	h func(context.Context, event.Event) (*event.Event, error),
 ) func(context.Context, event.Event) (*event.Event, protocol.Result) {
 	return func(ctx context.Context, e event.Event) (*event.Event, protocol.Result) {
-		var reply reply
-		ctx = context.WithValue(ctx, replyKey{}, &reply)
-		m := r.describe(e)
-		k, _ := r.replier.Key(m)
-		d := r.replier.Handle(ctx, m, func(ctx context.Context, _ oncemsg.Message) error {
-			answer, err := h(ctx, e)
-			if err = failure(err); err != nil || answer == nil {
-				return err
-			}
-			named, err := named(*answer, k)
-			if err != nil {
-				return err
-			}
-			if r.cfg.Consumer.Mode == oncemsg.DropOnlyMayLose {
-				reply.event = &named
-				return nil
-			}
-			return emitReply(ctx, named)
-		})
-		if d.Verb != oncemsg.Ack {
-			return nil, r.cfg.Result(d)
-		}
-		return reply.event, r.cfg.Result(d)
+		answer, d := r.handle(ctx, e, h)
+		return answer, r.cfg.Result(d)
 	}
+}
+
+// handle handles an event with a function that answers it. There is an answer only if that is recorded.
+func (r *Receiver) handle(
+	ctx context.Context, e event.Event, h func(context.Context, event.Event) (*event.Event, error),
+) (*event.Event, oncemsg.Decision) {
+	var reply reply
+	ctx = context.WithValue(ctx, replyKey{}, &reply)
+	m := r.describe(e)
+	k, _ := r.replier.Key(m)
+	d := r.replier.Handle(ctx, m, func(ctx context.Context, _ oncemsg.Message) error {
+		answer, err := h(ctx, e)
+		if err = failure(err); err != nil || answer == nil {
+			return err
+		}
+		named, err := named(*answer, k)
+		if err != nil {
+			return err
+		}
+		if r.cfg.Consumer.Mode == oncemsg.DropOnlyMayLose {
+			reply.event = &named
+			return nil
+		}
+		return emitReply(ctx, named)
+	})
+	if d.Verb != oncemsg.Ack {
+		return nil, d
+	}
+	return reply.event, d
 }
 
 // failure returns nil for a result that is an error by its type alone: an acknowledgement, and a
