@@ -22,6 +22,9 @@ import (
 	"github.com/oncehq/once/with/onceamqp"
 )
 
+// maxMessage is the largest that the broker takes.
+const maxMessage = 1 << 20
+
 // patience is how long anything may take on a busy machine.
 const patience = time.Minute
 
@@ -39,7 +42,7 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	var err error
-	if rabbit, err = servers.StartRabbitMQ("consumer_timeout = 9000"); err != nil {
+	if rabbit, err = servers.StartRabbitMQ("consumer_timeout = 9000", fmt.Sprint("max_message_size = ", maxMessage)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -3,7 +3,6 @@ package onceamqp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/rabbitmq/amqp091-go"
@@ -51,6 +50,9 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 // message-id; an output that is published again is another message with the same id. It returns nil when
 // the broker has confirmed that each is in a queue; that an output cannot be routed is an error, and it
 // is tried again. Output.OrderBy is not used: a queue has an order.
+//
+// An output that no broker would ever take, because it is too large or a name in it too long, dead-letters
+// its message.
 func (p *Publisher) Publish(ctx context.Context, outputs []oncemsg.Output) error {
 	sendings := make([]sending, len(outputs))
 	for i, o := range outputs {
@@ -77,80 +79,6 @@ func (p *Publisher) Close() error {
 		return nil
 	}
 	return p.conn.Close()
-}
-
-// A sending is a message on its way to an exchange.
-type sending struct {
-	exchange, key string
-	message       amqp091.Publishing
-}
-
-// A channel is one in confirm mode, used by one goroutine at a time.
-type channel struct {
-	*amqp091.Channel
-	returns chan amqp091.Return
-	closing chan *amqp091.Error // why the broker has closed it
-}
-
-// maxOutstanding is how many messages may wait for their confirmation on a channel: no more than
-// it has room for returns.
-const maxOutstanding = 64
-
-// send publishes messages, and waits until each is in a queue.
-func (p *Publisher) send(ctx context.Context, sendings []sending) error {
-	ch, err := p.channel()
-	if err != nil {
-		return fmt.Errorf("onceamqp: publish: %w", err)
-	}
-	for len(sendings) > 0 {
-		n := min(len(sendings), maxOutstanding)
-		if err := ch.send(ctx, sendings[:n]); err != nil {
-			ch.Close() // a later answer must not be taken for that to another message
-			return fmt.Errorf("onceamqp: publish: %w", err)
-		}
-		sendings = sendings[n:]
-	}
-	p.putBack(ch)
-	return nil
-}
-
-func (ch *channel) send(ctx context.Context, sendings []sending) error {
-	waiting := make([]*amqp091.DeferredConfirmation, len(sendings))
-	for i, s := range sendings {
-		const mandatory, immediate = true, false
-		var err error
-		waiting[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, s.exchange, s.key, mandatory, immediate, s.message)
-		if err != nil {
-			return err
-		}
-	}
-	for i, w := range waiting {
-		switch acked, err := w.WaitContext(ctx); {
-		case err != nil:
-			return err
-		case !acked:
-			return ch.refused(sendings[i])
-		}
-	}
-	select {
-	case r := <-ch.returns: // it comes before the confirmation
-		return fmt.Errorf("exchange %q leads to no queue for key %q: %s; bind one", r.Exchange, r.RoutingKey, r.ReplyText)
-	default:
-		return nil
-	}
-}
-
-// refused says why a message was not confirmed: the broker has refused it, or has closed the channel, as for an
-// exchange that is not there.
-func (ch *channel) refused(s sending) error {
-	select {
-	case why := <-ch.closing:
-		if why != nil {
-			return why
-		}
-	default:
-	}
-	return fmt.Errorf("the broker did not take a message for exchange %q, key %q", s.exchange, s.key)
 }
 
 // channel returns a channel that nobody else uses.
@@ -184,6 +112,7 @@ func (p *Publisher) channel() (*channel, error) {
 	}
 	return &channel{
 		Channel: ch,
+		frame:   p.conn.Config.FrameSize,
 		returns: ch.NotifyReturn(make(chan amqp091.Return, maxOutstanding)),
 		closing: ch.NotifyClose(make(chan *amqp091.Error, 1)),
 	}, nil
