@@ -61,12 +61,12 @@ func (s *Store) carryTo(e *entry, hash uint64) (location, int64, error) {
 		s.carry[b] = c
 	}
 	offset := c.seg.end
-	place(encoded, c.seg.salt, offset, len(c.buf) == 0)
+	place(encoded, c.seg.salt, offset, offset == c.safe) // a batch is what is flushed at once
 	c.buf = append(c.buf, encoded...)
 	c.seg.end += int64(len(encoded))
 	size := int64(len(encoded))
 	c.seg.refs = append(c.seg.refs, e.ref(hash, c.seg, offset, size))
-	if len(c.buf) >= carrierBuffer {
+	if int64(len(c.buf)) >= min(carrierBuffer, c.seg.size/8) {
 		if err := c.write(); err != nil {
 			return 0, 0, err
 		}
@@ -118,10 +118,14 @@ func (s *Store) unmake(seg *segment, err error) error {
 	return err
 }
 
-// write hands the buffer to the kernel. If that fails, what was not flushed is forgotten: nothing
-// depends on it yet, and a disk that is full may have room later.
+// write hands the buffer to the kernel, and with it the room for what will end it: the disk may
+// be full when the mark or the seal is written, and they must not fail. If write does, what was not
+// flushed is forgotten: nothing depends on it yet, and a disk that is full may have room later.
 func (c *carrier) write() error {
-	_, err := c.seg.f.WriteAt(c.buf, c.offset)
+	if len(c.buf) == 0 {
+		return nil
+	}
+	_, err := c.seg.f.WriteAt(append(c.buf, zeros[:max(markSize, sealSize)]...), c.offset)
 	if err != nil {
 		c.seg.end, c.seg.refs = c.safe, c.seg.refs[:c.refs]
 	}
@@ -179,7 +183,7 @@ func (s *Store) sealCarrier(b bucket, c *carrier) error {
 		return err
 	}
 	delete(s.carry, b)
-	return s.sealAt(c.seg)
+	return s.sealAt(c.seg, c.seg.end == c.safe)
 }
 
 // sealCarried seals a carried segment that was found without a seal.
@@ -187,13 +191,14 @@ func (s *Store) sealCarried(seg *segment, t tail) error {
 	if err := s.mend(seg, t); err != nil {
 		return err
 	}
-	return s.sealAt(seg)
+	return s.sealAt(seg, true)
 }
 
-// sealAt writes the seal entry to a carried segment, with all that comes before it.
-func (s *Store) sealAt(seg *segment) error {
+// sealAt writes the seal entry to a carried segment and flushes it, with all that comes before it.
+// alone says that nothing else is to be flushed, so that the seal is a batch of its own.
+func (s *Store) sealAt(seg *segment, alone bool) error {
 	seal := (&entry{kind: kindSeal, at: s.clock.now()}).encode(nil)
-	place(seal, seg.salt, seg.end, true)
+	place(seal, seg.salt, seg.end, alone)
 	_, err := seg.f.WriteAt(seal, seg.end)
 	if err == nil {
 		err = seg.f.Sync()
@@ -214,7 +219,9 @@ func (s *Store) leave() error {
 		}
 	}
 	for _, seg := range s.segments.list() {
-		if seg.sealed.Load() && !seg.hinted.Load() {
+		// Where a verb has not yet brought the index up to date, a hint would leave out what is
+		// durable; opening scans that segment.
+		if seg.sealed.Load() && !seg.hinted.Load() && seg.pending.Load() == 0 {
 			if err := s.writeHint(seg); err != nil {
 				return err
 			}

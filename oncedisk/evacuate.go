@@ -2,6 +2,7 @@ package oncedisk
 
 import (
 	"context"
+	"time"
 
 	"github.com/oncehq/once"
 )
@@ -17,10 +18,11 @@ type removal struct {
 
 // A moved record has a second place, in a carried segment, which the index does not yet know.
 type moved struct {
-	hash     uint64
-	from, to location
-	entry    entry // less key and outcome
-	size     int64
+	hash      uint64
+	from, to  location
+	size      int64
+	at        instant // of the completion
+	retention time.Duration
 }
 
 // evacuate carries what is alive in a sealed segment elsewhere, and deletes it: claims to the end
@@ -88,8 +90,7 @@ func (m *removal) carryDone(r *ref) error {
 	if err != nil {
 		return err
 	}
-	done.key, done.outcome = once.Key{}, once.Outcome{}
-	m.moved = append(m.moved, moved{r.hash, from, to, done, size})
+	m.moved = append(m.moved, moved{r.hash, from, to, size, done.at, done.retention})
 	return nil
 }
 
@@ -108,7 +109,8 @@ func (s *Store) move(m *moved) {
 	}
 	defer sh.mu.Unlock()
 	if sh.table.replace(m.hash, m.from, m.to) {
-		s.segments.get(m.to.segment()).add(&m.entry, m.size)
+		done := entry{kind: kindDone, at: m.at, retention: m.retention}
+		s.segments.get(m.to.segment()).add(&done, m.size)
 	}
 }
 

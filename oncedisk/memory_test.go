@@ -32,7 +32,36 @@ type memory struct {
 type inode struct {
 	data    []byte
 	flushed []byte
-	writes  []write // since the last flush
+	writes  []write        // since the last flush
+	pages   map[int64]bool // that take up room: those that were written to
+}
+
+// take makes room for n bytes at the offset, and returns for how many there was some.
+func (m *memory) take(n *inode, offset, bytes int64) int64 {
+	if n.pages == nil {
+		n.pages = make(map[int64]bool)
+	}
+	for at := offset / page; at*page < offset+bytes; at++ {
+		if n.pages[at] {
+			continue
+		}
+		if m.room < page {
+			return max(0, at*page-offset)
+		}
+		m.room -= page
+		n.pages[at] = true
+	}
+	return bytes
+}
+
+// give gives back the room of the pages behind the size.
+func (m *memory) give(n *inode, size int64) {
+	for at := range n.pages {
+		if at*page >= size {
+			delete(n.pages, at)
+			m.room += page
+		}
+	}
 }
 
 // A write is one sector's worth of a write, or a truncation.
@@ -127,7 +156,7 @@ func (m *memory) Remove(name string) error {
 		case fails:
 			return nil
 		}
-		m.room += int64(len(n.data))
+		m.give(n, 0)
 		m.change(func(names map[string]*inode) {
 			if names[name] == n {
 				delete(names, name)
@@ -279,11 +308,9 @@ func (f *memoryFile) WriteAt(b []byte, offset int64) (n int, err error) {
 		case fails:
 			b = b[:len(b)/2]
 		}
-		if grows := offset + int64(len(b)) - int64(len(f.n.data)); grows > 0 {
-			if grows > f.m.room {
-				return syscall.ENOSPC
-			}
-			f.m.room -= grows
+		var full error
+		if fits := f.m.take(f.n, offset, int64(len(b))); fits < int64(len(b)) {
+			b, full = b[:fits], syscall.ENOSPC
 		}
 		for n < len(b) {
 			end := min(len(b), n+sector-int(offset+int64(n))%sector)
@@ -292,7 +319,7 @@ func (f *memoryFile) WriteAt(b []byte, offset int64) (n int, err error) {
 			f.n.writes = append(f.n.writes, w)
 			n = end
 		}
-		return nil
+		return full
 	})
 	return n, err
 }
@@ -300,7 +327,7 @@ func (f *memoryFile) WriteAt(b []byte, offset int64) (n int, err error) {
 func (f *memoryFile) Truncate(size int64) error {
 	return f.m.do("truncate", f.name, func(fails bool) error {
 		if !fails {
-			f.m.room += max(0, int64(len(f.n.data))-size)
+			f.m.give(f.n, size)
 			w := write{offset: size}
 			f.n.data = w.apply(f.n.data)
 			f.n.writes = append(f.n.writes, w)

@@ -171,7 +171,7 @@ func (sc *scanning) stop(reason error) (more bool, err error) {
 func (sc *scanning) next(from int64) (entry int64, batch bool, err error) {
 	w := &sc.w
 	for offset := from; offset < w.size; {
-		b, err := w.at(offset, windowSize)
+		b, err := w.at(offset, page) // much less than a window, which would else be read anew each time
 		if err != nil {
 			return 0, false, err
 		}
@@ -184,7 +184,10 @@ func (sc *scanning) next(from int64) (entry int64, batch bool, err error) {
 			continue
 		}
 		sc.tail.dirty = true
-		if found, first := sc.entryAt(offset); found {
+		for len(b) > entryHeader && blank(b[:entryHeader]) {
+			offset, b = offset+entryHeader, b[entryHeader:]
+		}
+		if found, first := sc.entryAt(offset); found { // and b may be overwritten
 			if entry == 0 {
 				entry = offset
 			}
@@ -192,10 +195,7 @@ func (sc *scanning) next(from int64) (entry int64, batch bool, err error) {
 				return entry, true, nil
 			}
 		}
-		offset += 8
-		for b = b[8:]; len(b) >= entryHeader && blank(b[:entryHeader]); b = b[8:] {
-			offset += 8
-		}
+		offset += entryHeader
 	}
 	return entry, false, nil
 }

@@ -86,13 +86,18 @@ func (sh *shard) drop(c *cell) {
 }
 
 // evict moves claims in doubt to the table, where they take little memory until somebody asks.
+// Those who wait for one are told: it is not in flight any more.
 func (sh *shard) evict(now instant) {
 	for _, first := range sh.cells {
 		for c := first; c != nil; c = c.next {
-			if !c.busy && c.wake == nil && c.state(now) == once.InDoubt {
-				sh.table.insert(c.hash, c.loc)
-				sh.drop(c)
+			if c.busy || c.state(now) != once.InDoubt {
+				continue
 			}
+			if !c.over(now) { // else its segment may be gone
+				sh.table.insert(c.hash, c.loc)
+			}
+			sh.drop(c)
+			c.tell()
 		}
 	}
 }
@@ -111,6 +116,11 @@ func (sh *shard) rest(c *cell) {
 	if c.kind != kindOpen {
 		sh.drop(c)
 	}
+	c.tell()
+}
+
+// tell tells those who wait that the cell has changed. The shard must be locked.
+func (c *cell) tell() {
 	if c.wake != nil {
 		close(c.wake)
 		c.wake = nil

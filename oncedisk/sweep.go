@@ -75,6 +75,11 @@ func (s *Store) sweep(ctx context.Context, thorough bool) (removed int, err erro
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	s.alarm.clear()
+	defer func() {
+		if err != nil { // something is left to be done, whoever broke it off
+			s.alarm.set(s.clock.now().plus(sweepRetry))
+		}
+	}()
 	var errs []error
 	for _, seg := range s.segments.list() {
 		if err := s.usable(ctx); err != nil {

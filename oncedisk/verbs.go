@@ -52,12 +52,15 @@ func (s *Store) contest(
 	return cell, rec, refusal
 }
 
-// show returns the record for a caller, to whom nothing of the entry's buffers is given.
+// show returns the record for a caller, to whom nothing of the entry's buffers is given. k is the
+// entry's key.
 func (e *entry) show(k once.Key, now instant) once.Record {
 	if e.kind == kindDone {
 		e.keep(k)
 	}
-	return e.record(now)
+	r := e.record(now)
+	r.Key = k
+	return r
 }
 
 // assign returns the entry that makes the claim's owner that of the busy cell.
