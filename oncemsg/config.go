@@ -24,15 +24,16 @@ const (
 	// InTransaction is ClaimRunDone over a transactional store, such as those of oncepg and
 	// oncesql: the handler finds its transaction in its context, and what it does there is
 	// committed together with the record, and with what it emits. Its effects in that database happen
-	// exactly once. [New] refuses any other store.
+	// exactly once. [New] refuses any other store. A failure rolls the record back, so failures are
+	// counted by the broker, if it does, and by this process.
 	InTransaction
 
 	// DropOnlyMayLose marks the message as seen, then runs the handler: one round trip and no
 	// outcome. If the process ends before the handler does, the message is LOST: the next copy is
 	// taken for a duplicate. So it is if the store does not answer when a handler has failed. A copy is
 	// acknowledged while the original still runs. There is no attempt in the handler's context,
-	// so nothing can be emitted, and there are no steps. A message that fails is poisoned when
-	// Message.Attempt has come to the guard's MaxAttempts. Only for what may be lost, such as metrics.
+	// so nothing can be emitted, and there are no steps. Failures are counted by the broker, if it
+	// does, and by this process. Only for what may be lost, such as metrics.
 	DropOnlyMayLose
 )
 

@@ -13,6 +13,7 @@ import (
 type Consumer struct {
 	cfg         Config
 	maxAttempts int // after which a failed message is poisoned
+	tally       tally
 }
 
 // New returns a consumer, or everything that is wrong with cfg.
@@ -221,6 +222,9 @@ func (c *Consumer) conclude(ctx context.Context, m Message, d Decision) Decision
 		} else {
 			d.Verb, d.DeadLettered = Ack, true
 		}
+	}
+	if d.Verb == Ack && c.cfg.Mode != ClaimRunDone {
+		c.tally.forget(d.Key)
 	}
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(ctx, m, d)

@@ -79,10 +79,14 @@ func (c *Consumer) dropped(ctx context.Context, k once.Key, mark once.Owner, m M
 		return Decision{Kind: Rejected, Verb: DeadLetter, Attempt: 1, Err: err}
 	}
 	c.unmark(ctx, k, mark)
-	if m.Attempt >= c.maxAttempts && !once.IsNoEffect(err) { // with the mark, the record's count is gone
-		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: m.Attempt, Err: err}
+	if once.IsNoEffect(err) {
+		return c.again(1, m, err)
 	}
-	return c.again(1, m, err)
+	attempts := max(m.Attempt, c.tally.failed(k))
+	if attempts >= c.maxAttempts {
+		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: attempts, Err: err}
+	}
+	return c.again(attempts, m, err)
 }
 
 // unmark lets the next copy be handled. If the store does not answer, that is lost.

@@ -33,8 +33,8 @@ type Message struct {
 
 	// Attempt is the number of this delivery, from 1, if the broker or the adapter counts.
 	// Zero: unknown. A failed message waits the longer for it. The record's own count decides if it
-	// is poisoned; but in the modes [InTransaction] and [DropOnlyMayLose], where a failure leaves
-	// no record, this one does: if nobody counts, a message that always fails comes for ever.
+	// is poisoned; in the modes [InTransaction] and [DropOnlyMayLose], where a failure leaves no
+	// record, it is this one or that of failures in this process, whichever is greater.
 	Attempt int
 
 	// Lease is how long the broker waits for an answer before it delivers again: acknowledge

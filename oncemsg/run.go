@@ -85,7 +85,7 @@ func (c *Consumer) again(attempts int, m Message, err error) Decision {
 func (c *Consumer) failed(a *once.Attempt, m Message, err error) Decision {
 	attempts := a.Number()
 	if c.cfg.Mode == InTransaction {
-		attempts = max(attempts, m.Attempt) // its record was rolled back, and with it the count
+		attempts = max(attempts, m.Attempt, c.tally.failed(a.Key())) // its record was rolled back
 	}
 	if attempts >= c.maxAttempts {
 		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: attempts, Err: err}
