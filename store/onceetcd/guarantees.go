@@ -19,7 +19,7 @@ func (c cluster) guarantees() once.Guarantees {
 		Failover: once.Survives,
 		Shared:   true,
 	}
-	known := true
+	known := c.voters <= len(answered) // those that the DSN does not name were not asked
 	for _, m := range answered {
 		known = known && m.syncs != syncsUnknown
 		if m.syncs == syncsNo {

@@ -38,3 +38,10 @@ func CheckStream(version string, replicas int) []error {
 	config := t.newStream(Config{Replicas: replicas})
 	return stream{jetstream.StreamInfo{Config: config}, version}.check(t)
 }
+
+// Disconnected reports whether it is known that there is no connection.
+func (s *Store) Disconnected() bool {
+	s.wire.mu.Lock()
+	defer s.wire.mu.Unlock()
+	return !s.wire.up
+}

@@ -3,6 +3,7 @@ package oncenats_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,11 +195,7 @@ func TestBatchWithoutAConnectionEndsWithTheTimeout(t *testing.T) {
 	n := startMigrated(t)
 	s := open(t, oncenats.Config{DSN: n.dsn(), Timeout: time.Second})
 	n.stop()
-	eventually(t, "the connection is lost", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		return second(s.Load(ctx, newClaim().Key)) != nil
-	})
+	eventually(t, "the connection is lost", s.Disconnected)
 	claims := make([]once.Claim, 2000)
 	for i := range claims {
 		claims[i] = newClaim()
@@ -226,6 +223,17 @@ func TestNothingRunsWithoutTheServer(t *testing.T) {
 	})
 	if err == nil || errors.Is(err, once.ErrInFlight) || errors.Is(err, once.ErrInDoubt) {
 		t.Errorf("got error %v, want the store's", err)
+	}
+}
+
+func TestDoctorWithoutTheServerSaysSo(t *testing.T) {
+	t.Parallel()
+	n := startMigrated(t)
+	s := open(t, oncenats.Config{DSN: n.dsn(), Timeout: time.Second})
+	n.stop()
+	eventually(t, "the connection is lost", s.Disconnected)
+	if _, err := s.Doctor(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("got error %v", err)
 	}
 }
 

@@ -79,7 +79,7 @@ func (all servers) durable(d stream) (bool, string) {
 		names = append(names, s.Name)
 	}
 	for _, peer := range d.peers() {
-		if !slices.Contains(names, peer) && d.Cluster.Name != "" {
+		if !slices.Contains(names, peer) {
 			return false, fmt.Sprintf("Server %s keeps the stream too, and it is not known when it syncs; "+
 				"name its monitoring in Config.Monitor (monitor=).", peer)
 		}

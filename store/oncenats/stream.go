@@ -19,7 +19,10 @@ type stream struct {
 
 // describe asks for the stream.
 func (s *Store) describe(ctx context.Context) (stream, error) {
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel, err := s.begin(ctx, "stream "+s.target.Stream)
+	if err != nil {
+		return stream{}, err
+	}
 	defer cancel()
 	d := stream{version: s.wire.nc.ConnectedServerVersion()}
 	if !newer(d.version, 11) {

@@ -180,6 +180,17 @@ func TestGuaranteesFollowTheSettings(t *testing.T) {
 	}
 }
 
+// What another server says of itself proves nothing.
+func TestMonitoringOfAnotherServerIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	always := func(o *server.Options) { o.HTTPHost, o.HTTPPort, o.SyncAlways = "127.0.0.1", server.RANDOM_PORT, true }
+	n, other := startMigrated(t), startServer(t, always)
+	s := open(t, oncenats.Config{DSN: n.dsn() + "?monitor=http://" + other.MonitorAddr().String()})
+	if g := s.Guarantees(); g.Power != once.Lost {
+		t.Errorf("got %+v", g)
+	}
+}
+
 func TestGuaranteesOfACluster(t *testing.T) {
 	t.Parallel()
 	all := startCluster(t, 3, func(o *server.Options) {
