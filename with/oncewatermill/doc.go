@@ -28,9 +28,22 @@
 // middleware, or set oncemsg.Config.DeadLetter. With neither, the broker delivers the message again
 // and again.
 //
+// A handler that fails is refused to the broker at once, and many brokers deliver at once what is refused:
+// its attempts may be used up within milliseconds. Put Watermill's middleware.Retry, which waits, before
+// this one; each of its tries is an attempt. What waits for another reason (a copy in flight, a store that is
+// down) waits here, and holds up what its subscriber delivers one after the other.
+//
 // # Limits
 //
 // The router decides where produced messages go, and their contexts are not kept: what is recorded is
 // UUID, metadata and payload. Watermill has no lease to renew; a broker that delivers again while
 // the handler runs does so, and its copy waits.
+//
+// Its messages have no time: to use oncemsg.Config.TooOld let publishers say it, see [Config.TimeMetadata].
+//
+// Watermill does not count deliveries. Attempts are counted by the store's record, and in the modes
+// InTransaction and DropOnlyMayLose, where a failure leaves none, in the memory of this process.
+//
+// When the router is closed the contexts of its messages are done, and so are those of handlers; the router
+// waits for them as long as its CloseTimeout says. What they come to is recorded nevertheless.
 package oncewatermill

@@ -27,6 +27,11 @@ type Config struct {
 	// ReplayMetadata names the metadata that makes a message run again although it is recorded;
 	// see oncemsg.Message.Replay. Whoever can publish can set it. Defaults to none.
 	ReplayMetadata string
+
+	// TimeMetadata names the metadata in which publishers say when they have made the message, in
+	// RFC 3339, such as "ce_time". Watermill's own messages have no time, and those without one are
+	// never too old. Required if Consumer.TooOld is set.
+	TimeMetadata string
 }
 
 // A Once is a middleware for handlers of a router. It may be added to many handlers, and to the
@@ -47,6 +52,10 @@ func New(cfg Config) (*Once, error) {
 	if cfg.Consumer.Publish != nil {
 		errs = append(errs, errors.New("oncewatermill: config: Consumer.Publish is set; "+
 			"the router publishes what the handler returns"))
+	}
+	if cfg.Consumer.TooOld > 0 && cfg.TimeMetadata == "" {
+		errs = append(errs, errors.New("oncewatermill: config: Consumer.TooOld is set, but no message has a time; "+
+			"set TimeMetadata as well"))
 	}
 	cfg.Consumer.Guard = cfg.Guard
 	if cfg.Consumer.Mode != oncemsg.DropOnlyMayLose {
@@ -130,6 +139,9 @@ func (o *Once) describe(msg *message.Message) oncemsg.Message {
 	m := oncemsg.Message{ID: msg.UUID, Payload: msg.Payload, Header: msg.Metadata.Get, Native: msg}
 	if o.cfg.ReplayMetadata != "" {
 		m.Replay = msg.Metadata.Get(o.cfg.ReplayMetadata)
+	}
+	if o.cfg.TimeMetadata != "" { // it stays zero if there is none
+		m.Time, _ = time.Parse(time.RFC3339, msg.Metadata.Get(o.cfg.TimeMetadata))
 	}
 	return m
 }

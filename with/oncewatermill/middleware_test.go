@@ -316,9 +316,9 @@ func TestProducedMessagesThatCannotBeKeptArePoison(t *testing.T) {
 func TestNewReportsEveryProblemAtOnce(t *testing.T) {
 	g := newGuard(t, once.Config{})
 	_, err := oncewatermill.New(oncewatermill.Config{Consumer: oncemsg.Config{
-		Guard: g, Window: -1, Publish: func(context.Context, []oncemsg.Output) error { return nil },
+		Guard: g, Window: -1, TooOld: 1, Publish: func(context.Context, []oncemsg.Output) error { return nil },
 	}})
-	for _, want := range []string{"Consumer.Guard is set", "Guard is missing", "Consumer.Publish is set", "Window"} {
+	for _, want := range []string{"Consumer.Guard is set", "Guard is missing", "Consumer.Publish is set", "Window", "TimeMetadata"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not say %q: %v", want, err)
 		}
@@ -344,4 +344,31 @@ func TestDropOnlyPublishesWhatIsProduced(t *testing.T) {
 			t.Errorf("produced %d messages, want %d; error %v; after %d runs", len(produced), want, err, runs)
 		}
 	}
+}
+
+// Without a time a message would be run again that was done and is forgotten.
+func TestMessageThatIsTooOldIsPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		o := newOnce(t, oncewatermill.Config{
+			Consumer: oncemsg.Config{Subscriber: "s", Window: time.Hour, TooOld: time.Hour}, TimeMetadata: "ce_time",
+		})
+		h := o.Middleware(func(*message.Message) ([]*message.Message, error) { runs++; return nil, nil })
+		m := msg("1", "x")
+		m.Metadata.Set("ce_time", time.Now().Format(time.RFC3339))
+		if _, err := h(m); err != nil || runs != 1 {
+			t.Fatalf("error %v after %d runs", err, runs)
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := h(m); !oncewatermill.IsPoison(err) || runs != 1 {
+			t.Errorf("error %v after %d runs; want it refused", err, runs)
+		}
+		for i, unknown := range []string{"", "yesterday"} { // which is never too old
+			m := msg(string(rune('a'+i)), "x")
+			m.Metadata.Set("ce_time", unknown)
+			if _, err := h(m); err != nil {
+				t.Errorf("time %q: %v", unknown, err)
+			}
+		}
+	})
 }

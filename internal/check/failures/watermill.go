@@ -81,7 +81,9 @@ func (c *consumer) addMiddleware(router *wm.Router) error {
 		cfg := c.cfg
 		guard := cfg.Guard
 		cfg.Guard, cfg.Publish = nil, nil // the router publishes
-		o, err := oncewatermill.New(oncewatermill.Config{Guard: guard, Consumer: cfg})
+		o, err := oncewatermill.New(oncewatermill.Config{
+			Guard: guard, Consumer: cfg, TimeMetadata: "time", // which is not set: messages have none by default
+		})
 		if err != nil {
 			return err
 		}
