@@ -82,7 +82,7 @@ func (s *IDs) openBucket(name string) (*idBucket, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	// What a process that was killed had not flushed yet is done from now on.
-	if err := f.Sync(); err != nil {
+	if err := b.log.mend(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	b.disk = b.log.size

@@ -45,6 +45,9 @@ func (s *IDs) commitAlways() {
 		case <-s.wake:
 		case <-turn.C:
 			s.endBucket()
+			if s.full.Load() != nil {
+				s.roomFor(1)
+			}
 		case <-s.closing:
 			closing = true // nobody joins a group any more
 		}
@@ -52,15 +55,25 @@ func (s *IDs) commitAlways() {
 			buf, g.err = s.commit(buf, g.ids)
 			close(g.done)
 		}
-		b := s.youngest()
-		if b == nil || s.broken.Load() != nil {
-			continue
-		}
-		turn.Reset(max(time.Duration(b.end-s.clock.now()), time.Millisecond))
-		if err := b.log.mark(); err != nil {
-			s.fail(err)
-		}
+		turn.Reset(s.rest())
 	}
+}
+
+// rest marks what was committed, and returns for how long there is nothing to do unless somebody
+// asks.
+func (s *IDs) rest() time.Duration {
+	wait := time.Hour
+	if s.full.Load() != nil {
+		wait = keepRetry
+	}
+	b := s.youngest()
+	if b == nil || s.broken.Load() != nil {
+		return wait
+	}
+	if err := b.log.mark(); err != nil {
+		s.fail(err)
+	}
+	return max(min(time.Duration(b.end-s.clock.now()), wait), time.Millisecond)
 }
 
 // nextGroup takes a group from the queue, or returns nil.
@@ -102,18 +115,11 @@ func (s *IDs) commit(buf []byte, ids []id) ([]byte, error) {
 	if err := s.broken.Load(); err != nil {
 		return buf, *err
 	}
-	s.endBucket()
-	b := s.youngest()
-	if b == nil {
-		var err error
-		if b, err = s.makeBucket(s.clock.now()); err != nil {
-			return buf, fmt.Errorf("oncedisk: the ids are not done, since a file for them cannot be made: %w", err)
-		}
-		s.mu.Lock()
-		s.young = append(s.young, b)
-		s.mu.Unlock()
+	b, err := s.roomFor(len(ids))
+	if err != nil {
+		return buf, err
 	}
-	buf, err := b.log.commit(buf, ids, s.step)
+	buf, err = b.log.commit(buf, ids)
 	if err != nil {
 		return buf, s.fail(err)
 	}
@@ -130,6 +136,42 @@ func (s *IDs) commit(buf []byte, ids []id) ([]byte, error) {
 		buf = nil
 	}
 	return buf, nil
+}
+
+// roomFor returns the bucket that takes ids, with room in its log for so many. Where there is not
+// half a step more, and no more to be had, claims are refused from then on: that room is kept for
+// what is claimed already.
+func (s *IDs) roomFor(ids int) (*idBucket, error) {
+	s.endBucket()
+	b := s.youngest()
+	if b == nil {
+		made, err := s.makeBucket(s.clock.now())
+		if err != nil {
+			return nil, s.exhaust(err)
+		}
+		b = made
+		s.mu.Lock()
+		s.young = append(s.young, b)
+		s.mu.Unlock()
+	}
+	if err := b.log.reserve(ids, s.step/2, s.step); err != nil {
+		if err = s.exhaust(err); b.log.frameEnd(ids) > b.log.size {
+			return nil, err
+		}
+		return b, nil
+	}
+	s.full.Store(nil)
+	return b, nil
+}
+
+// exhaust says that there is no room for the time being. Nothing was written but zeros, so that
+// the store can go on when there is.
+func (s *IDs) exhaust(err error) error {
+	err = fmt.Errorf("oncedisk: there is no room for more ids; free some space and try again: %w", err)
+	if s.full.Swap(&err) == nil {
+		s.cfg.Log.Error("oncedisk: claims of ids are refused, since the log cannot grow", "dir", s.cfg.Dir, "err", err)
+	}
+	return err
 }
 
 // fail ends the store: what was being written may be on the disk or not, and a flush that failed

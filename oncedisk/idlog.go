@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
+
+	"github.com/oncehq/once"
 )
 
 // An idLog is the file to which the ids of a bucket are appended while it is young. After its
@@ -21,6 +22,7 @@ type idLog struct {
 	end  int64  // where the next frame goes
 	size int64  // of the file; the rest is zeros
 	seq  uint64 // number of the last frame
+	last int64  // where replay found that
 }
 
 const (
@@ -47,26 +49,41 @@ func (l *idLog) sum(frame []byte, offset int64) uint32 {
 	return crc32.Checksum(frame[frameCount:], castagnoli) ^ mix(l.salt, offset, uint32(len(frame)))
 }
 
-// commit makes a frame of the ids durable. The buffer is used and returned.
-func (l *idLog) commit(buf []byte, ids []id, step int64) ([]byte, error) {
-	buf = l.encodeFrame(buf[:0], l.seq+1, ids)
-	end := l.end + int64(len(buf))
-	if end > l.size {
-		// Zeros beyond the frame spare the file system a change of its own records in most flushes.
-		grown := (end + step - 1) / step * step
-		frame := len(buf)
-		buf = append(buf, make([]byte, grown-end)...)
-		if _, err := l.f.WriteAt(buf, l.end); err != nil {
-			return buf, err
+// reserve makes the file long enough for a frame of so many ids and its mark, and for more. Frames
+// are written to room that was allocated before, which also spares the file system a change of its
+// own records in most flushes. So it is here that a disk is found to be full, where that does no
+// harm: the file has got some more zeros, or has not.
+func (l *idLog) reserve(ids int, more, step int64) error {
+	need := l.frameEnd(ids) + frameHeader + more
+	if need <= l.size {
+		return nil
+	}
+	grown := (need + step - 1) / step * step
+	piece := make([]byte, min(zeroPiece, grown-l.size))
+	for l.size < grown {
+		n := min(int64(len(piece)), grown-l.size)
+		if _, err := l.f.WriteAt(piece[:n], l.size); err != nil {
+			return err
 		}
-		l.size, buf = grown, buf[:frame]
-	} else if _, err := l.f.WriteAt(buf, l.end); err != nil {
+		l.size += n
+	}
+	return nil
+}
+
+// frameEnd returns where the next frame ends if it has so many ids.
+func (l *idLog) frameEnd(ids int) int64 { return l.end + frameHeader + int64(ids)*idSize }
+
+// commit makes a frame of the ids durable, for which there must be room. The buffer is used and
+// returned.
+func (l *idLog) commit(buf []byte, ids []id) ([]byte, error) {
+	buf = l.encodeFrame(buf[:0], l.seq+1, ids)
+	if _, err := l.f.WriteAt(buf, l.end); err != nil {
 		return buf, err
 	}
 	if err := l.f.Sync(); err != nil {
 		return buf, err
 	}
-	l.end, l.seq = end, l.seq+1
+	l.end, l.seq = l.end+int64(len(buf)), l.seq+1
 	return buf, nil
 }
 
@@ -86,18 +103,22 @@ type idFrame struct {
 	ids []byte
 }
 
-// frameAt reads the frame at the offset of the log's content, if there is one.
-func (l *idLog) frameAt(content []byte, offset int64) (idFrame, bool) {
-	b := content[offset:]
-	if len(b) < frameHeader {
-		return idFrame{}, false
+// frameAt reads the frame at the offset, if there is one. It is valid until the next call.
+func (l *idLog) frameAt(w *window, offset int64) (idFrame, bool, error) {
+	b, err := w.at(offset, frameHeader)
+	if err != nil || len(b) < frameHeader {
+		return idFrame{}, false, err
 	}
-	n := int64(binary.LittleEndian.Uint32(b[frameCount:]))
-	length := frameHeader + n*idSize
-	if length > int64(len(b)) || binary.LittleEndian.Uint32(b) != l.sum(b[:length], offset) {
-		return idFrame{}, false
+	n := binary.LittleEndian.Uint32(b[frameCount:])
+	if n > maxIDGroup+once.MaxIDs {
+		return idFrame{}, false, nil
 	}
-	return idFrame{binary.LittleEndian.Uint64(b[frameSeq:]), b[frameHeader:length]}, true
+	length := frameHeader + int(n)*idSize
+	b, err = w.at(offset, length)
+	if err != nil || len(b) < length || binary.LittleEndian.Uint32(b) != l.sum(b, offset) {
+		return idFrame{}, false, err
+	}
+	return idFrame{binary.LittleEndian.Uint64(b[frameSeq:]), b[frameHeader:]}, true, nil
 }
 
 // replay yields the ids of all frames, and finds the end. A frame that is not there although a
@@ -107,35 +128,52 @@ func (l *idLog) replay(yield func(id)) error {
 	if err != nil {
 		return err
 	}
-	content := make([]byte, size)
-	if _, err := l.f.ReadAt(content, 0); err != nil && err != io.EOF {
-		return err
-	}
+	w := &window{f: l.f, size: size}
 	l.size = size / idSize * idSize
-	for l.end = idHeaderSize; ; {
-		f, ok := l.frameAt(content, min(l.end, size))
+	for l.end, l.last = idHeaderSize, idHeaderSize; ; {
+		f, ok, err := l.frameAt(w, l.end)
 		switch {
+		case err != nil:
+			return err
 		case ok && len(f.ids) > 0 && f.seq == l.seq+1:
 			for d := range slices.Chunk(f.ids, idSize) {
 				yield(id(d))
 			}
 			l.seq = f.seq
+			l.last = l.end
 			l.end += frameHeader + int64(len(f.ids))
-			continue
 		case ok && len(f.ids) == 0 && f.seq == l.seq:
 			return nil
+		default:
+			return l.checkTail(w)
 		}
-		return l.checkTail(content)
 	}
 }
 
 // checkTail reports damage if anything that was acknowledged comes after the end.
-func (l *idLog) checkTail(content []byte) error {
-	for at := l.end + idSize; at+frameHeader <= int64(len(content)); at += idSize {
-		if f, ok := l.frameAt(content, at); ok && f.seq > l.seq {
+func (l *idLog) checkTail(w *window) error {
+	for at := l.end + idSize; at+frameHeader <= w.size; at += idSize {
+		f, ok, err := l.frameAt(w, at)
+		if err != nil {
+			return err
+		}
+		if ok && f.seq > l.seq {
 			return &DamageError{File: l.path, Offset: l.end,
 				Reason: fmt.Sprintf("frame %d is damaged, and followed by one that is not", l.seq+1)}
 		}
 	}
 	return nil
+}
+
+// mend makes durable what was read. The last frame is written again: if its flush had failed, the
+// kernel would show it and still not have it on the disk, and no flush alone would bring it there.
+func (l *idLog) mend() error {
+	b := make([]byte, l.end-l.last)
+	if _, err := l.f.ReadAt(b, l.last); err != nil {
+		return err
+	}
+	if _, err := l.f.WriteAt(b, l.last); err != nil {
+		return err
+	}
+	return l.f.Sync()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,8 +69,12 @@ func (c *IDsConfig) check() error {
 // Claims are kept in memory alone. They have no lease: a claim ends when its owner completes or
 // releases it, or with the process; what a process that was killed had claimed and not completed
 // is new to the next. So every claim has to be ended, also if CompleteIDs has returned an error: by
-// calling it again, or else others find the id in flight as long as the process runs. A completion is flushed before it is acknowledged, together with those that
-// came meanwhile.
+// calling it again, or else others find the id in flight as long as the process runs. A completion
+// is flushed before it is acknowledged, together with those that came meanwhile.
+//
+// When the disk is full, ClaimIDs returns [once.ErrFull] until there is room again. What is claimed
+// by then is completed in the room that was set aside, for some 100,000 ids, unless a new bucket has
+// to be begun; after that CompleteIDs fails, and may be called again when there is space.
 type IDs struct {
 	cfg   IDsConfig
 	vol   volume
@@ -87,6 +92,7 @@ type IDs struct {
 	archive atomic.Pointer[[]*idArchive] // changed with mu held, read without
 
 	broken  atomic.Pointer[error] // the first failure: nothing is acknowledged after it
+	full    atomic.Pointer[error] // why there is no room for more ids, if so: claims are refused
 	wake    chan struct{}         // there are groups, or the store was closed
 	tidy    chan struct{}         // there is a bucket to be archived
 	closing chan struct{}
@@ -133,6 +139,14 @@ func OpenIDs(cfg IDsConfig) (*IDs, error) {
 
 // openIDs is OpenIDs on any volume.
 func openIDs(v volume, cfg IDsConfig, step int64) (*IDs, error) {
+	// Before anything is written to a directory, the lock included, it must be the store's.
+	names, err := v.Names()
+	if err != nil {
+		return nil, fmt.Errorf("oncedisk: cannot read the directory: %w", err)
+	}
+	if err := checkIDNames(v, names); err != nil {
+		return nil, err
+	}
 	lock, err := takeLock(v, true)
 	if err != nil {
 		return nil, err
@@ -251,24 +265,28 @@ func (s *IDs) recover() error {
 	return s.load(names)
 }
 
-// identify returns the seed of the directory, which is made one of ids if it is empty.
-func (s *IDs) identify(names []string) (seed, error) {
-	buckets := false
+func isBucket(name string) bool {
+	return isIDFile(name, idLogSuffix) || isIDFile(name, idArchiveSuffix)
+}
+
+// checkIDNames refuses a directory with files in it that are not the store's.
+func checkIDNames(v volume, names []string) error {
 	for _, name := range names {
-		switch {
-		case isIDFile(name, idLogSuffix) || isIDFile(name, idArchiveSuffix):
-			buckets = true
-		case name == idFormat.file || name == lockName || isTemp(name):
-		default:
-			return seed{}, fmt.Errorf("oncedisk: %s is not the store's; "+
-				"give the ids a directory of their own", s.vol.Path(name))
+		if !isBucket(name) && name != idFormat.file && name != lockName && !isTemp(name) {
+			return fmt.Errorf("oncedisk: %s is not the store's; "+
+				"give the ids a directory of their own", v.Path(name))
 		}
 	}
+	return nil
+}
+
+// identify returns the seed of the directory, which is made one of ids if it is empty.
+func (s *IDs) identify(names []string) (seed, error) {
 	key, err := idFormat.read(s.vol)
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return key, err
-	case buckets:
+	case slices.ContainsFunc(names, isBucket):
 		return key, &DamageError{File: s.vol.Path(idFormat.file), Reason: "the file is missing"}
 	}
 	return idFormat.create(s.vol)

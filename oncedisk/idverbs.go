@@ -66,6 +66,9 @@ func (s *IDs) claim(ctx context.Context, c idClaim, ids []id, states []once.IDSt
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
+	if full := s.full.Load(); full != nil {
+		return fmt.Errorf("%w: %w", once.ErrFull, *full)
+	}
 	now := s.clock.now()
 	for i, d := range ids {
 		standing, claimed := s.claims[d]
