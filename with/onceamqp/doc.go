@@ -20,6 +20,10 @@
 // second copy as with a queue for delays, and none of the deliveries that quorum queues
 // count against their limit. When the process stops or dies, the broker gives its messages to others.
 //
+// What a handler's error means is said at oncemsg.Handler. One that is neither Final nor NoEffect counts as an
+// attempt, and after as many as the guard allows the message is dead-lettered; one that is NoEffect does
+// not, and is tried again for ever.
+//
 // What another delivery does not help is published to the exchange for dead letters, and
 // acknowledged when the broker has confirmed and routed it.
 //
@@ -44,6 +48,9 @@
 // There is no order: messages are handled at the same time, and one that fails after those that
 // came later.
 //
+// When Run is told to stop, handlers have [Config.Drain] to finish; then their contexts are done, and Run
+// returns when they have. Messages that wait are given back.
+//
 // A broker closes the channel of a consumer that holds a message longer than its consumer timeout, 30
 // minutes by default in RabbitMQ, handlers included. The message is delivered again then, and waits
 // for the handler; make the timeout longer than handlers take.
@@ -52,6 +59,7 @@
 // 20 by default since RabbitMQ 4. Only processes that stop or die use it up here; it should be
 // greater than the guard's MaxAttempts, and the queue have a dead-letter exchange.
 //
-// In mode oncemsg.InTransaction attempts are counted by quorum queues (x-delivery-count) and by this
-// process; classic queues do not count, so a restart begins anew there.
+// In mode oncemsg.InTransaction and in DropOnlyMayLose, where a failure leaves no record, attempts are counted
+// by quorum queues (x-delivery-count) and by this process; classic queues do not count, so a restart begins
+// anew there.
 package onceamqp

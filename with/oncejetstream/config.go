@@ -42,8 +42,9 @@ type Config struct {
 	IDHeader string
 
 	// DeadLetterSubject is where messages are published that another delivery does not help. A
-	// stream must keep it, and the consumer must not be given it. Required, unless the
-	// Consumer has a DeadLetter.
+	// stream must keep it, and the consumer must not be given it. A few headers are added to a message: if
+	// the stream, or the server, does not take it for its size it is logged, and comes again for ever.
+	// Required, unless the Consumer has a DeadLetter.
 	DeadLetterSubject string
 
 	// DoubleAck waits for the server to confirm every acknowledgement. Nothing is lost or run

@@ -21,6 +21,10 @@
 // delivery does not help is published to the dead-letter subject, and when a stream has it the
 // original is ended (Term).
 //
+// What a handler's error means is said at oncemsg.Handler. One that is neither Final nor NoEffect counts as an
+// attempt, and after as many as the guard allows the message is dead-lettered; one that is NoEffect does
+// not, and is tried again for ever.
+//
 // Acknowledgements are sent without waiting for an answer, unless [Config.DoubleAck] says so: if
 // one is lost the message is delivered again, and found done.
 //
@@ -42,10 +46,12 @@
 // came later. The server delivers nothing more while MaxAckPending messages, 1000 by default, are being
 // handled or wait for their delay.
 //
-// In mode oncemsg.InTransaction the server counts the attempts, and counts deliveries while the store
-// was down as well: a handler that fails after an outage may be dead-lettered after fewer runs.
+// In mode oncemsg.InTransaction and in DropOnlyMayLose, where a failure leaves no record, the server counts the
+// attempts, and counts deliveries while the store was down as well: a handler that fails after an outage may be
+// dead-lettered after fewer runs.
 //
-// Messages that were under way when Run was stopped come again after their AckWait.
+// When Run is told to stop, handlers have [Config.Drain] to finish; then their contexts are done, and Run
+// returns when they have. Messages that were on their way to it come again after their AckWait.
 //
 // A stream that is deleted and made anew under the same name while a handler runs takes the old
 // message's acknowledgement for that of the new message with its number: stop consumers first.

@@ -18,8 +18,8 @@ import (
 // server; later it is another message with the same id. Output.OrderBy is not used: a subject
 // has an order.
 //
-// An output that no server would ever take, because it is too large or its subject malformed, dead-letters
-// its message. A subject that no stream keeps does not: a stream may be made for it.
+// An output that no server would ever take, because it or its headers are too large or its subject
+// malformed, dead-letters its message. A subject that no stream keeps does not: a stream may be made for it.
 func Publish(js jetstream.JetStream) func(context.Context, []oncemsg.Output) error {
 	return func(ctx context.Context, outputs []oncemsg.Output) error {
 		for _, o := range outputs {
@@ -43,9 +43,20 @@ func publish(ctx context.Context, js jetstream.JetStream, o oncemsg.Output) erro
 		return nil
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("oncejetstream: publish: no stream keeps subject %q; make one: %w", o.To, err)
-	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject),
-		errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+	case isRefused(err):
 		return once.Final(fmt.Errorf("oncejetstream: publish to %q: %w", o.To, err))
 	}
 	return fmt.Errorf("oncejetstream: publish to %q: %w", o.To, err)
+}
+
+// headersTooLarge is the server's code for headers of more than 64 KiB, which the client has no name for.
+const headersTooLarge jetstream.ErrorCode = 10097
+
+// isRefused reports whether no server will ever take the message.
+func isRefused(err error) bool {
+	if answer, ok := errors.AsType[*jetstream.APIError](err); ok && answer.ErrorCode == headersTooLarge {
+		return true
+	}
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
+		errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)
 }

@@ -214,25 +214,36 @@ func TestOutputsThatCannotBePublished(t *testing.T) {
 	cfg := l.byMessageID(func(ctx context.Context, m oncemsg.Message) error {
 		l.ran(ctx, m)
 		o := oncemsg.Output{To: "nowhere"}
-		if m.ID == "large" {
+		switch m.ID {
+		case "large":
 			o = oncemsg.Output{To: "out.x", Payload: make([]byte, 2<<20)}
+		case "wordy":
+			o = oncemsg.Output{To: "out.x", Headers: map[string]string{"words": strings.Repeat("x", 70<<10)}}
+		case "astray":
+			o = oncemsg.Output{To: "out .x"}
 		}
 		return oncemsg.Emit(ctx, o)
 	})
 	cfg.Consumer = l.consumer(func(c *oncemsg.Config) { c.Publish = oncejetstream.Publish(l.js) })
 	l.start(cfg)
-	l.publish("large")
+	never := []string{"large", "wordy", "astray"}
+	for _, id := range never {
+		l.publish(id)
+	}
 	l.publish("early")
-	eventually(t, "the large one is dead-lettered", func() bool { return len(l.kept("DEAD")) == 1 })
+	eventually(t, "those that never can be are dead-lettered", func() bool { return len(l.kept("DEAD")) == len(never) })
 	_, err := l.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LATE", Subjects: []string{"nowhere"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.settled(2)
-	l.wantRuns("large", 1)
-	l.wantRuns("early", 1)
-	if got := l.kept("DEAD"); len(got) != 1 || string(got[0].Data) != "large" {
-		t.Errorf("%d dead letters", len(got))
+	l.settled(uint64(len(never)) + 1)
+	for _, id := range append(never, "early") {
+		l.wantRuns(id, 1)
+	}
+	for _, letter := range l.kept("DEAD") {
+		if string(letter.Data) == "early" {
+			t.Error("what was early is dead-lettered")
+		}
 	}
 	if n := len(l.kept("LATE")); n != 1 {
 		t.Errorf("the output that was early was published %d times", n)

@@ -22,6 +22,10 @@
 // entry that is to be delivered again later is given as much idle time as makes it due then, if
 // that is within the lease, and after a lease otherwise.
 //
+// What a handler's error means is said at oncemsg.Handler. One that is neither Final nor NoEffect counts as an
+// attempt, and after as many as the guard allows the entry is dead-lettered; one that is NoEffect does
+// not, and is tried again for ever.
+//
 // # Keys
 //
 // An entry's id is that of its CloudEvent, or else its field [FieldID], or else, weak, its id in
