@@ -3,6 +3,7 @@ package oncesql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -41,7 +42,11 @@ func (t *Transactional) Complete(
 	// operation did.
 	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.cfg.Timeout)
 	defer cancel()
-	if err := t.write(lasting, op, out, retention); err != nil {
+	err = errInUse
+	if !op.held.inUse(lasting) {
+		err = t.write(lasting, op, out, retention)
+	}
+	if err != nil {
 		op.held.rollBack(ctx)
 		t.remove(op)
 		return err
@@ -56,6 +61,24 @@ func (t *Transactional) Complete(
 	op.unknown = time.Now()
 	t.mu.Unlock()
 	return t.settle(ctx, op, &out)
+}
+
+// errInUse says that an operation has returned while rows of its transaction were open, which MySQL's
+// protocol does not go past. It was rolled back.
+var errInUse = once.NoEffect(errors.New("oncesql: the operation has left its transaction in use, and it was rolled " +
+	"back; close all rows"))
+
+// inUse reports whether rows are open. The driver's next statement would fail as it does when the
+// connection is lost.
+func (h *held) inUse(ctx context.Context) bool {
+	valid := true
+	h.conn.Raw(func(c any) error {
+		if v, ok := c.(driver.Validator); ok {
+			valid = v.IsValid()
+		}
+		return nil
+	})
+	return !valid && errors.Is(h.conn.PingContext(ctx), mysql.ErrBusyBuffer)
 }
 
 // write puts the outcome into the operation's transaction. After an error nothing was committed.
