@@ -13,7 +13,7 @@ import (
 	"github.com/oncehq/once/store/onceetcd"
 )
 
-var calls = flag.Int("calls", 1200, "how many verbs are carried out to check that they are atomic; 200000 take some minutes")
+var linearCalls = flag.Int("linear", 1200, "how many verbs the check for linearizability carries out")
 
 // Clients of three handles use the same keys at the same time, while leaders are killed and started
 // again, or paused, and connections are cut. What they saw is explained by one order of their verbs.
@@ -69,12 +69,12 @@ func checkLinear(t *testing.T, s once.Store, disturbances []func(stop <-chan str
 		disturbed.Go(func() { f(stop) })
 	}
 	const group = 5000 // verbs, at least
-	groups := max(1, min(*calls/group, 6))
+	groups := max(1, min(*linearCalls/group, 6))
 	results := make([]linear.Result, groups)
 	began := time.Now()
 	for i := range results {
 		clients.Go(func() {
-			results[i] = linear.Run(s, linear.Options{Calls: *calls / groups, Clients: 6, CallsPerKey: 40, Unknown: -1})
+			results[i] = linear.Run(s, linear.Options{Calls: *linearCalls / groups, Clients: 6, CallsPerKey: 40, Unknown: -1})
 		})
 	}
 	clients.Wait()

@@ -12,22 +12,14 @@ import (
 	"github.com/oncehq/once/store/oncenats"
 )
 
-var failovers = flag.Int("failover", 1, "how often the leader is killed in each test of failover")
-
-// At the same time, since most of the time is that of elections.
-func TestFailover(t *testing.T) {
-	t.Parallel()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { t.Run("loses nothing", losesNothing) })
-	wg.Go(func() { t.Run("stays linearizable", staysLinearizable) })
-}
+var failovers = flag.Int("failover", 1, "how often the leader is killed in the test of failover")
 
 // Three servers, each a process; the one that leads the stream is killed again and again while
 // operations are claimed and completed. Each operation is wanted by two callers through different
 // connections, who repeat every verb until its outcome is known. Then exactly one of them has got
 // the claim, and all that was acknowledged is there.
-func losesNothing(t *testing.T) {
+func TestFailoverLosesNothing(t *testing.T) {
+	t.Parallel()
 	nodes := startNodes(t, 3, true)
 	cfg := oncenats.Config{DSN: nodesDSN(nodes), Timeout: 3 * time.Second}
 	handles := []*oncenats.Store{open(t, cfg), open(t, cfg)}

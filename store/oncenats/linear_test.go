@@ -12,8 +12,7 @@ import (
 	"github.com/oncehq/once/store/oncenats"
 )
 
-var calls = flag.Int("calls", 2000,
-	"how many verbs the histories have that are checked to be linearizable; 200000 take some minutes")
+var linearCalls = flag.Int("linear", 2000, "how many verbs each check for linearizability carries out")
 
 func TestHistoriesAreLinearizableOnOneServer(t *testing.T) {
 	t.Parallel()
@@ -25,7 +24,8 @@ func TestHistoriesAreLinearizableOnOneServer(t *testing.T) {
 
 // Three servers, each a process: the one that leads the stream is killed (-9) and started again, or
 // paused, and connections are cut.
-func staysLinearizable(t *testing.T) {
+func TestHistoriesAreLinearizableWhateverFails(t *testing.T) {
+	t.Parallel()
 	nodes := startNodes(t, 3, true)
 	var addrs []string
 	var disturbances []func(<-chan struct{})
@@ -85,13 +85,13 @@ func checkLinear(t *testing.T, s once.Store, disturbances []func(stop <-chan str
 		disturbed.Go(func() { f(stop) })
 	}
 	const group = 5000 // verbs, at least
-	groups := max(1, min(*calls/group, 8))
+	groups := max(1, min(*linearCalls/group, 8))
 	results := make([]linear.Result, groups)
 	began := time.Now()
 	for i := range results {
 		clients.Go(func() {
 			// The more calls have an unknown end, the longer is the search.
-			results[i] = linear.Run(s, linear.Options{Calls: *calls / groups, Clients: 6, CallsPerKey: 30, Unknown: -1})
+			results[i] = linear.Run(s, linear.Options{Calls: *linearCalls / groups, Clients: 6, CallsPerKey: 30, Unknown: -1})
 		})
 	}
 	clients.Wait()
