@@ -15,6 +15,7 @@ import (
 
 // Numbers of MySQL's and MariaDB's errors.
 const (
+	mysqlRecordChanged      = 1020
 	mysqlTooManyConnections = 1040
 	mysqlDatabaseDenied     = 1044
 	mysqlAccessDenied       = 1045
@@ -58,7 +59,7 @@ func (e *halfwayError) Unwrap() error { return e.err }
 // endsTransaction reports whether the engine undoes not only the statement after this error
 // (https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
 func endsTransaction(err error) bool {
-	if _, halfway := errors.AsType[*halfwayError](err); halfway || mysqlNumber(err) == mysqlDeadlock {
+	if _, halfway := errors.AsType[*halfwayError](err); halfway || isYielding(err) {
 		return true
 	}
 	switch sqliteCode(err) {
@@ -101,8 +102,12 @@ func noTable(err error) bool {
 }
 
 // isYielding reports whether a transaction was rolled back only because of another one, so that
-// it may be tried again as a whole.
-func isYielding(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
+// it may be tried again as a whole. MariaDB does so too when a row to be changed has changed since
+// the transaction's first look at any (innodb_snapshot_isolation, on by default from 11.6 on).
+func isYielding(err error) bool {
+	number := mysqlNumber(err)
+	return number == mysqlDeadlock || number == mysqlRecordChanged
+}
 
 // isLockTimeout reports whether a statement has waited long enough for another transaction's lock.
 func isLockTimeout(err error) bool { return mysqlNumber(err) == mysqlLockWaitTimeout }

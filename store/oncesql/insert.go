@@ -123,6 +123,10 @@ const insertRuns = 10
 // If another constraint stands in the way, such as a unique email address, the error is the driver's,
 // and [Duplicate] names that constraint. After any error the places hold nothing that may be shown.
 // After an error that leaves open what has happened, Run may be called again with the same values.
+//
+// In a transaction that has looked at any row before, newer versions of MariaDB end the whole
+// transaction with error 1020 if the key has been there only since (innodb_snapshot_isolation);
+// run it again.
 func (i *Inserter) Run(ctx context.Context, db Queryer, values []any, into ...any) (inserted bool, err error) {
 	if len(values) != len(i.cfg.Columns) || len(into) != len(i.cfg.Returning) {
 		return false, fmt.Errorf("oncesql: insert: got %d values and %d places; give %d and %d, as configured",

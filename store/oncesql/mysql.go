@@ -208,8 +208,7 @@ func keyed(rows *sql.Rows) (map[once.Key]*row, error) {
 func untilItStands(ctx context.Context, statement func() error) error {
 	for try := 1; ; try++ {
 		err := statement()
-		if number := mysqlNumber(err); number != mysqlDeadlock && number != mysqlLockWaitTimeout ||
-			try == mysqlTries || ctx.Err() != nil {
+		if !isYielding(err) && !isLockTimeout(err) || try == mysqlTries || ctx.Err() != nil {
 			return err
 		}
 	}

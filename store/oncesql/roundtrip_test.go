@@ -198,20 +198,21 @@ func TestReplayOfMariaDBWritesNothing(t *testing.T) {
 		return updates, log
 	}
 	age(t, b)
-	updates, log := written()
 	const replays = 200
-	for n := range replays {
-		c := newClaim([]string{"done", "held"}[n%2])
-		if rec, err := s.Claim(t.Context(), c); err != nil || rec.Won(c) {
-			t.Fatalf("replay: %v, error %v", rec.State, err)
+	eventually(t, "a time in which the server has nothing to tidy up", func() bool {
+		updates, log := written()
+		for n := range replays {
+			c := newClaim([]string{"done", "held"}[n%2])
+			if rec, err := s.Claim(t.Context(), c); err != nil || rec.Won(c) {
+				t.Fatalf("replay: %v, error %v", rec.State, err)
+			}
 		}
-	}
-	updatesAfter, logAfter := written()
-	if updates == 0 || updatesAfter != updates {
-		t.Errorf("replays updated %d rows, and the completion %d", updatesAfter-updates, updates)
-	}
-	// The server may have something to tidy up meanwhile. A row that is written takes more than this.
-	if grown := logAfter - log; grown > 50*replays {
-		t.Errorf("%d replays made the log grow by %d bytes", replays, grown)
-	}
+		updatesAfter, logAfter := written()
+		if updates == 0 || updatesAfter != updates {
+			t.Fatalf("replays updated %d rows, and the completion %d", updatesAfter-updates, updates)
+		}
+		grown := logAfter - log
+		t.Logf("%d replays made the log grow by %d bytes", replays, grown)
+		return grown <= 50*replays // a row that is written takes more than this
+	})
 }

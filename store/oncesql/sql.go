@@ -42,7 +42,7 @@ type statements struct {
 	load, list, nextScope         string
 	due, confirm                  string
 	txComplete, txFree            string
-	txLoad, txLook                string
+	txLook                        string
 }
 
 // seen are the columns of [row], in its order. What was put in doubt or freed before it was read
@@ -62,12 +62,12 @@ func newStatements(d dialect) statements {
 		"{greater fence}", d.setFence(d.greatest+"(fence + 1, "+d.now+")"),
 	)
 	of := func(text string) string { return words.Replace(parts.Replace(text)) }
-	txLoad := of(strings.ReplaceAll(parts.Replace(load), "{clock}", "{now}"))
 	st := statements{
 		insert: of(insert), reclaim: of(reclaim), takeOver: of(takeOver),
 		renew: of(renew), complete: of(complete), free: of(freeOwned), forget: of(forget),
 		load: of(load), list: of(list), nextScope: nextScope, due: of(due), confirm: of(confirmation),
-		insertRow: of(insertRow), txComplete: of(txComplete), txFree: of(txFree), txLoad: txLoad, txLook: txLoad + d.forUpdate,
+		insertRow: of(insertRow), txComplete: of(txComplete), txFree: of(txFree),
+		txLook: of(strings.ReplaceAll(parts.Replace(load), "{clock}", "{now}")) + d.forUpdate,
 	}
 	if d.orSee != "" {
 		st.insertOrSee = of(insertValues + d.orSee)

@@ -181,7 +181,9 @@ func (t *Transactional) claimIn(ctx context.Context, tx *sql.Tx, c once.Claim, s
 		return once.Record{}, err
 	}
 	var r row
-	err = tx.QueryRowContext(ctx, st.txLoad, []byte(c.Key.Scope), []byte(c.Key.ID)).Scan(r.columns()...)
+	// It has the row's lock by now. Without FOR UPDATE it would be the transaction's first look, and
+	// MariaDB would refuse to change whatever changed between that and the operation's own.
+	err = tx.QueryRowContext(ctx, st.txLook, []byte(c.Key.Scope), []byte(c.Key.ID)).Scan(r.columns()...)
 	if err != nil {
 		return once.Record{}, fmt.Errorf("oncesql: the claim cannot be read back: %w", err)
 	}
