@@ -2,6 +2,7 @@ package once
 
 import (
 	"container/list"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,7 +27,7 @@ type cachedRecord struct {
 const cachedOverhead = 400
 
 func (r *cachedRecord) size() int64 {
-	return cachedOverhead + int64(len(r.rec.Key.Scope)+len(r.rec.Key.ID)+len(r.rec.Outcome.Type)+len(r.rec.Outcome.Data))
+	return cachedOverhead + int64(len(r.rec.Key.Scope)+len(r.rec.Key.ID)+len(r.rec.Outcome.Type)+cap(r.rec.Outcome.Data))
 }
 
 func (c *cache) get(k Key) (Record, bool) {
@@ -55,6 +56,8 @@ func (c *cache) put(rec Record, sent time.Time) {
 		return
 	}
 	r := &cachedRecord{rec: rec, expires: after(sent, rec.Retention)}
+	// A copy: the caller's key may have been cut from something large, which must not be kept alive.
+	r.rec.Key = Key{Scope: strings.Clone(rec.Key.Scope), ID: strings.Clone(rec.Key.ID)}
 	size := r.size()
 	if size > c.max {
 		return

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/oncemem"
@@ -50,5 +51,24 @@ func TestCacheIsBoundedAndDropsTheLeastRecentlyUsed(t *testing.T) {
 	}
 	if asked("a") || asked("c") || asked("d") || !asked("b") {
 		t.Error("the cache does not hold the three most recently replayed")
+	}
+}
+
+// What the cache keeps alive is bounded only if a key is not a part of something larger.
+func TestCacheKeepsNoMoreOfTheCallersMemoryThanTheKey(t *testing.T) {
+	g := newGuard(t, once.Config{CacheBytes: 1 << 20})
+	large := strings.Repeat("x", 1<<10)
+	k := once.Key{Scope: large[:10], ID: large[10:20]}
+	for range 2 {
+		if _, err := once.Do(t.Context(), g, k, once.Fingerprint{}, result("y")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := g.Begin(t.Context(), k, once.Fingerprint{}) // of the cache
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := a.Key(); unsafe.StringData(kept.ID) == unsafe.StringData(k.ID) || unsafe.StringData(kept.Scope) == unsafe.StringData(k.Scope) {
+		t.Error("the cache keeps the caller's string")
 	}
 }
