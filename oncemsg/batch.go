@@ -2,6 +2,7 @@ package oncemsg
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/oncehq/once"
@@ -64,7 +65,7 @@ func (c *Consumer) handleEach(ctx context.Context, ms []Message, h Handler) []De
 
 // unbegun is for a message that was not handled because the consumer stops.
 func (c *Consumer) unbegun(cause error) Decision {
-	return Decision{Kind: Unavailable, Verb: Retry, Err: cause}
+	return Decision{Kind: Unavailable, Verb: Retry, Err: fmt.Errorf("%w: %w", ErrNotBegun, cause)}
 }
 
 // A batch is the state of one call.

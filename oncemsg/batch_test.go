@@ -252,6 +252,9 @@ func TestStoppedBatchIsGivenBack(t *testing.T) {
 				return nil
 			})
 			wantKinds(t, decisions, "ran unavailable unavailable")
+			if err := decisions[1].Err; !errors.Is(err, oncemsg.ErrNotBegun) || !errors.Is(err, context.Canceled) {
+				t.Errorf("the second was not begun for %v", err)
+			}
 			decisions = c.HandleEach(t.Context(), messages("a", "b", "c"), r.handle)
 			wantKinds(t, decisions, "duplicate ran ran")
 			if decisions[1].Attempt != 1 {

@@ -115,7 +115,8 @@ type Config struct {
 	// given attempt. Defaults to one second, doubled each time, at most a minute, with jitter.
 	Backoff func(attempt int) time.Duration
 
-	// Observe is told of every decision. It must return quickly. Defaults to nothing.
+	// Observe is told of every decision. It must return quickly. Defaults to the Logger, which is told of
+	// what is neither done nor in flight.
 	Observe func(context.Context, Message, Decision)
 
 	// Logger is told of what needs somebody's attention, never of keys. Defaults to

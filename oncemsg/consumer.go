@@ -226,8 +226,6 @@ func (c *Consumer) conclude(ctx context.Context, m Message, d Decision) Decision
 	if d.Verb == Ack && c.cfg.Mode != ClaimRunDone {
 		c.tally.forget(d.Key)
 	}
-	if c.cfg.Observe != nil {
-		c.cfg.Observe(ctx, m, d)
-	}
+	c.observe(ctx, m, d)
 	return d
 }

@@ -169,6 +169,11 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// ErrNotBegun is within the Err of a [Decision] on a message that was claimed, or was to be, together with
+// others, and given back before its handler was called: the consumer stops, or one before it has failed. It
+// is for adapters, too, whose handlers return it within [once.NoEffect]. It is not logged.
+var ErrNotBegun = errors.New("oncemsg: message was not begun")
+
 // Errors within a [Decision].
 var (
 	errUnnamed   = errors.New("oncemsg: message has neither an id nor a position; set Config.Key")

@@ -23,6 +23,20 @@
 // [Consumer.Handle] decides and lets an adapter tell the broker; [Consumer.Consume] does both by
 // [Message.Verbs]; [Wrap] is for what already is a function of a context and a message.
 //
+// # Errors, poison and stopping
+//
+// A [Handler] that returns nil is done, [once.Final] has failed for good, and after any other error or a
+// panic the message is handled again, later and later, until its attempts are used up: then it is poisoned,
+// and set aside by [Config.DeadLetter] or the adapter. [once.NoEffect] says that nothing has happened, and is
+// tried again for ever. Without a place for dead letters nothing is dropped: the message comes again.
+//
+// What is neither done nor in flight is logged, unless there is a [Config.Observe] to be told of it. A
+// message that its broker delivers to nobody any more is not known here: brokers' own limits of
+// deliveries have to be greater than the guard's MaxAttempts, or none.
+//
+// When the consumer stops, its context ends those of handlers. What they come to is recorded and said to the
+// broker nevertheless; both leases are renewed until they return. What was not begun is given back.
+//
 // # Keys
 //
 // The key is the subscriber's name and the message's id; see [DefaultKey]. The name is not made up

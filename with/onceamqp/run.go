@@ -142,8 +142,7 @@ func (r *reader) try(s *session, m oncemsg.Message) (after time.Duration, settle
 		<-r.slots
 		return 0, true
 	}
-	d := r.cfg.Consumer.Handle(r.handling, m, r.cfg.Handler)
-	<-r.slots
+	d := r.run(m)
 	if d.Verb == oncemsg.Retry {
 		return d.After, false
 	}
@@ -156,4 +155,10 @@ func (r *reader) try(s *session, m oncemsg.Message) (after time.Duration, settle
 		return 0, true // the channel is dead: it comes again, and is found done
 	}
 	return r.cfg.Consumer.Config().Backoff(max(d.Attempt, m.Attempt)), false
+}
+
+// run runs the handler in the slot that was taken for it.
+func (r *reader) run(m oncemsg.Message) oncemsg.Decision {
+	defer func() { <-r.slots }() // also if the handler ends its goroutine
+	return r.cfg.Consumer.Handle(r.handling, m, r.cfg.Handler)
 }

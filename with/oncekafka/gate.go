@@ -12,7 +12,7 @@ import (
 )
 
 // errHeld is for a record that was claimed and given back, since one before it is not dealt with.
-var errHeld = errors.New("oncekafka: a record before this one is not dealt with")
+var errHeld = fmt.Errorf("oncekafka: a record before this one is not dealt with: %w", oncemsg.ErrNotBegun)
 
 // A gate keeps the order of records that were claimed together: it lets one through only when those
 // before it are dealt with. The handler is not told of records that it is not to handle, so
