@@ -159,7 +159,7 @@ func (b *batch) claim(ctx context.Context) {
 		return
 	}
 	for n, begun := range b.c.cfg.Guard.BeginAll(ctx, requests) {
-		b.parts[asked[n]].begun(b.c, begun)
+		b.begun(asked[n], begun)
 	}
 }
 
@@ -169,19 +169,25 @@ func (p *part) decide(d Decision) {
 	p.decision = d
 }
 
-func (p *part) begun(c *Consumer, begun once.Begun) {
+// begun takes note of what came of claiming a message.
+func (b *batch) begun(i int, begun once.Begun) {
+	p, a := &b.parts[i], begun.Attempt
 	if begun.Err != nil {
-		p.decide(c.refused(begun.Err))
+		p.decide(b.c.refused(begun.Err))
 		return
 	}
-	out, done := begun.Attempt.Replay()
-	if !done {
-		p.turn = c.newTurn(begun.Attempt)
-		return
+	out, done := a.Replay()
+	switch {
+	case done:
+		d, outputs := b.c.duplicate(a, out)
+		p.outputs = outputs
+		p.decide(d)
+	case a.Number() == 1 && b.c.isOld(b.ms[i]): // its record was forgotten since tooOld has found it
+		a.Release()
+		p.decide(Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld})
+	default:
+		p.turn = b.c.newTurn(a)
 	}
-	d, outputs := c.duplicate(begun.Attempt, out)
-	p.outputs = outputs
-	p.decide(d)
 }
 
 // mark is claim in mode DropOnlyMayLose.

@@ -121,16 +121,25 @@ func (c *Consumer) guarded(ctx context.Context, k once.Key, fp once.Fingerprint,
 // attempt is for a message that was claimed or done before.
 func (c *Consumer) attempt(ctx context.Context, a *once.Attempt, m Message, h Handler) Decision {
 	out, done := a.Replay()
-	if !done {
+	switch {
+	case !done && a.Number() == 1 && c.isOld(m): // its record was forgotten since tooOld has found it
+		a.Release()
+		return Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld}
+	case !done:
 		return c.run(ctx, a, m, h)
 	}
 	d, outputs := c.duplicate(a, out)
 	return c.publish(ctx, d, outputs)
 }
 
+// isOld reports whether the message must not be run without a record.
+func (c *Consumer) isOld(m Message) bool {
+	return c.cfg.TooOld > 0 && m.Replay == "" && !m.Time.IsZero() && time.Since(m.Time) >= c.cfg.TooOld
+}
+
 // tooOld looks for the record of a message that is older than is safe to run without one.
 func (c *Consumer) tooOld(ctx context.Context, k once.Key, m Message) (Decision, bool) {
-	if c.cfg.TooOld == 0 || m.Replay != "" || m.Time.IsZero() || time.Since(m.Time) < c.cfg.TooOld {
+	if !c.isOld(m) {
 		return Decision{}, false
 	}
 	switch _, err := c.cfg.Guard.Store().Load(ctx, k); {

@@ -135,3 +135,29 @@ func TestWindowShorterThanTheBrokersIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// expiring is a store whose records are forgotten right after they were looked up.
+type expiring struct{ *oncemem.Store }
+
+func (expiring) Load(context.Context, once.Key) (once.Record, error) {
+	return once.Record{State: once.Done}, nil
+}
+
+// A record may be forgotten between the look for it and the claim.
+func TestRecordThatExpiresMeanwhileIsMissed(t *testing.T) {
+	eachWay(t, func(t *testing.T, handle way) {
+		store, r := new(oncemem.Store), new(runs)
+		c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: expiring{store}}), TooOld: time.Hour})
+		ms := messages("a", "b")
+		for i := range ms {
+			ms[i].Time = time.Now().Add(-time.Hour)
+		}
+		wantKinds(t, handle(c, t.Context(), ms, r.handle), "too-old too-old")
+		wantDecision(t, c.Handle(t.Context(), ms[0], r.handle), oncemsg.TooOld, oncemsg.DeadLetter)
+		r.want(t, 0)
+		k, _ := c.Key(ms[0])
+		if _, err := store.Load(t.Context(), k); !errors.Is(err, once.ErrNotFound) {
+			t.Errorf("it is recorded as begun: %v", err)
+		}
+	})
+}

@@ -17,8 +17,9 @@ import (
 // else the client's default; Output.OrderBy is the record's key; and the output's id is in the header
 // [HeaderID]. It returns when the brokers have acknowledged all of them.
 //
-// The client must be one that may produce, and should be for this alone. It should be idempotent and wait for all replicas, as
-// clients are unless told otherwise: then nothing is lost, and nothing doubled by the client itself. An
+// The client must be one that may produce, and should be for this alone: what others send with it could
+// make a batch too large that is to tell which output is. It should be idempotent and wait for all replicas,
+// as clients are unless told otherwise: then nothing is lost, and nothing doubled by the client itself. An
 // output that is published again, after a crash or for a copy of its message, is another record
 // with the same id.
 //
@@ -43,7 +44,8 @@ func PublishInTransaction(ctx context.Context, outputs []oncemsg.Output) error {
 	}
 	for _, o := range outputs {
 		if r.refused.has(o.ID) {
-			return once.Final(fmt.Errorf("oncekafka: publish to topic %q: an output was refused, as too large or malformed", o.To))
+			return once.Final(fmt.Errorf("oncekafka: publish to topic %q: an output was refused, "+
+				"as too large or malformed", o.To))
 		}
 	}
 	refused, err := r.send(ctx, records(outputs))
