@@ -85,7 +85,7 @@ func TestOpenReportsEveryProblemOfTheConfig(t *testing.T) {
 // With authentication the rights that the package documentation names are enough, and less is not.
 func TestRightsOfADedicatedUserAreEnough(t *testing.T) {
 	t.Parallel()
-	e := servers.Etcd(t, etcd)
+	e := servers.Etcd(t, etcd, "--bcrypt-cost=4") // the least: passwords are checked often
 	secure(t, raw(t, e))
 	s := open(t, onceetcd.Config{DSN: "etcd://app:p%40ss@" + e.Addr + "/shop"})
 	c, done := newClaim(), newClaim()
