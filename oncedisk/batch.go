@@ -158,7 +158,7 @@ func (l *log) put(n note, want *segment) (ticket, error) {
 	case l.closed:
 		return ticket{}, once.ErrClosed
 	}
-	for l.active.end+int64(len(n.encoded)+sealSize) > l.active.size {
+	for !l.active.takes(int64(len(n.encoded))) {
 		if err := l.turn(); err != nil {
 			return ticket{}, err
 		}
@@ -176,6 +176,12 @@ func (l *log) put(n note, want *segment) (ticket, error) {
 	seg.refs = append(seg.refs, n.ref(n.hash, seg, offset, n.size))
 	l.notify()
 	return ticket{batch: b, loc: locate(seg.number, offset), size: n.size}, nil
+}
+
+// takes reports whether an entry of so many bytes, and a seal, may be appended. One that is made for
+// larger segments must not be: see scanning.entryAt.
+func (s *segment) takes(bytes int64) bool {
+	return s.end+bytes+sealSize <= s.size && bytes <= s.size/4+entryOverhead
 }
 
 // batch returns the one that takes entries of the active segment.

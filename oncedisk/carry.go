@@ -53,7 +53,7 @@ func (s *Store) carryTo(e *entry, hash uint64) (location, int64, error) {
 		c = nil
 	}
 	if c == nil {
-		seg, err := s.makeCarried()
+		seg, err := s.makeCarried(int64(len(encoded)))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -74,11 +74,13 @@ func (s *Store) carryTo(e *entry, hash uint64) (location, int64, error) {
 	return locate(c.seg.number, offset), size, nil
 }
 
-// makeCarried makes a carried segment, of its full size but without taking up the room.
-func (s *Store) makeCarried() (*segment, error) {
+// makeCarried makes a carried segment, of its full size but without taking up the room. It takes
+// the entry for which it is made also if that is from a time when segments were larger.
+func (s *Store) makeCarried(entry int64) (*segment, error) {
+	size := min((4*entry+page-1)/page*page, MaxSegmentSize)
 	seg := &segment{
 		number: s.segments.number(), use: useCarry, created: s.clock.now(),
-		stamp: s.clock.last.Load(), size: s.cfg.SegmentSize, end: segmentHeader,
+		stamp: s.clock.last.Load(), size: max(size, s.cfg.SegmentSize), end: segmentHeader,
 	}
 	seg.salt = s.seed.salt(seg.number)
 	name := segmentName(seg.number)

@@ -103,3 +103,29 @@ func TestFullDisksKeepWhatIsToBeCarried(t *testing.T) {
 		}
 	}
 }
+
+// A claim that is carried keeps its key, whatever is read after it.
+func TestCarriedClaimsKeepTheirKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Dir: "/memory", SegmentSize: 2 * windowSize}
+		w := &writer{T: t, s: cfg.on(t, newMemory(), nil)}
+		var doubtful []once.Key
+		for number := w.s.log.number(); w.s.log.number() == number; {
+			doubtful = append(doubtful, w.claim(w.key(), 0).Key)
+			w.complete(w.claim(w.key(), 0), windowSize/4, time.Minute)
+		}
+		if err := w.s.Close(); err != nil { // so that no claim is in memory
+			t.Fatal(err)
+		}
+		w.s = cfg.on(t, w.s.vol, nil)
+		first := w.s.segments.list()[0].number
+		time.Sleep(time.Hour)
+		if w.s.segments.get(first) != nil {
+			t.Fatal("the test is wrong: the segment is still there")
+		}
+		for _, k := range doubtful {
+			w.is(k, once.InDoubt)
+		}
+	})
+}

@@ -51,7 +51,7 @@ const (
 	sealSize    = entryHeader + 16
 
 	// entryOverhead bounds an entry less its outcome's data.
-	entryOverhead = 1 << 10
+	entryOverhead = 1280
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -109,3 +109,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What looks for entries behind a damaged one takes none for an entry that is larger.
+func TestEntriesAreNoLargerThanTheirBound(t *testing.T) {
+	t.Parallel()
+	const far = instant(1) << 62
+	e := entry{
+		kind: kindDone, fingerprint: once.Fingerprint{1}, owner: once.NewOwner(),
+		key:     once.Key{Scope: strings.Repeat("s", once.MaxScope), ID: strings.Repeat("i", once.MaxID)},
+		created: -far, at: far - 1, stamp: 1 << 63, fence: 1, attempt: math.MaxInt, first: 1 << numberBits,
+		retention: once.Forever, outcome: once.Outcome{Type: strings.Repeat("t", 255), Data: make([]byte, 5000)},
+	}
+	if n := len(e.encode(nil)) - len(e.outcome.Data); n > entryOverhead {
+		t.Errorf("an entry has %d bytes beside its outcome, and its bound is %d", n, entryOverhead)
+	}
+}

@@ -2,6 +2,7 @@ package oncedisk
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/oncehq/once"
@@ -66,7 +67,9 @@ func (m *removal) visit(r ref, e *entry) error {
 // carryClaim appends the claim to the log again, unless something else happened to it.
 func (m *removal) carryClaim(e *entry) error {
 	stamp := e.stamp
-	c, err := m.store.visit(m.ctx, e.key, func(now *entry, _ instant) bool {
+	// The cell may keep the key that it is asked for, and this one lies in the scan's window.
+	k := once.Key{Scope: strings.Clone(e.key.Scope), ID: strings.Clone(e.key.ID)}
+	c, err := m.store.visit(m.ctx, k, func(now *entry, _ instant) bool {
 		return now.kind == kindOpen && now.stamp == stamp
 	})
 	if c == nil {

@@ -254,3 +254,47 @@ func TestHintsSayWhatTheSegmentsSay(t *testing.T) {
 func (s *segment) facts() [3]int64 {
 	return [3]int64{s.held.Load(), s.until.Load(), s.alive(s.created)}
 }
+
+// The size of segments may be changed while records in segments of another size are kept.
+func TestSegmentSizesMayBeChanged(t *testing.T) {
+	t.Parallel()
+	for _, sizes := range [][2]int64{{16 * MinSegmentSize, MinSegmentSize}, {MinSegmentSize, 16 * MinSegmentSize}} {
+		synctest.Test(t, func(t *testing.T) {
+			large := Config{Dir: "/memory", SegmentSize: sizes[0]}
+			w := &writer{T: t, s: large.on(t, newMemory(), nil)}
+			size := int(sizes[0] / 4)
+			kept := w.claim(w.key(), 0)
+			w.complete(kept, size, 24*time.Hour)
+			w.fill(time.Minute)
+			if err := w.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.s = Config{Dir: "/memory", SegmentSize: sizes[1]}.on(t, w.s.vol, nil)
+			grown := w.claim(w.key(), 0)
+			w.complete(grown, int(min(sizes[1]/4, 40<<10)), 24*time.Hour) // would fit into either
+			for _, seg := range w.s.segments.list() {
+				for _, r := range w.s.log.refs(seg) {
+					if limit := seg.size/4 + entryOverhead; int64(r.size) > limit+entryOverhead {
+						t.Errorf("%d bytes were written to a segment that takes entries of %d", r.size, limit)
+					}
+				}
+			}
+			w.fill(time.Minute)
+			time.Sleep(time.Hour)
+			check := func() {
+				t.Helper()
+				for _, k := range []once.Key{kept.Key, grown.Key} {
+					w.is(k, once.Done)
+				}
+			}
+			check()
+			m := w.s.vol.(*memory)
+			if err := w.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			m.loseHints()
+			w.s = Config{Dir: "/memory", SegmentSize: sizes[1]}.on(t, m, nil)
+			check()
+		})
+	}
+}
