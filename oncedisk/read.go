@@ -80,8 +80,8 @@ func (r *reading) one(seg *segment, offset int64) (entry, int64, error) {
 	r.lent[r.count] = p
 	r.count++
 	n, err := seg.f.ReadAt(p[:], offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return entry{}, 0, err
+	if err != nil && n < entryHeader && !errors.Is(err, io.EOF) {
+		return entry{}, 0, err // else only what follows cannot be read
 	}
 	b := p[:n]
 	if n >= entryHeader {

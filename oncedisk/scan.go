@@ -30,7 +30,7 @@ func (w *window) at(offset int64, n int) ([]byte, error) {
 		w.space = make([]byte, want)
 	}
 	got, err := w.f.ReadAt(w.space[:min(int64(len(w.space)), w.size-offset)], offset)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && got < n && !errors.Is(err, io.EOF) {
 		w.buf = nil
 		return nil, err
 	}
@@ -138,7 +138,8 @@ func (sc *scanning) one(e *entry, n int, f func(int64, *entry, int64) error) err
 // stop handles the end of the entries, for the reason given. It reports whether there are more.
 func (sc *scanning) stop(reason error) (more bool, err error) {
 	t := &sc.tail
-	if reason != errEnd && reason != errOrphan && !isDamage(reason) {
+	unread := reason != errEnd && reason != errOrphan && !isDamage(reason)
+	if unread && sc.lost == nil {
 		return false, reason
 	}
 	next, from := t.end+8, t.end+8
@@ -152,10 +153,12 @@ func (sc *scanning) stop(reason error) (more bool, err error) {
 	}
 	if reason != errOrphan { // which was whole when it was written
 		found, batch, err := sc.next(from)
-		if err != nil || !batch {
+		if err != nil || !batch && !unread {
 			return false, err
 		}
-		next = found
+		if next = found; !batch {
+			next = sc.w.size // there is nothing more
+		}
 	}
 	damage := &DamageError{File: sc.path, Offset: t.end, Reason: reason.Error()}
 	if sc.lost == nil {
@@ -172,6 +175,10 @@ func (sc *scanning) next(from int64) (entry int64, batch bool, err error) {
 	w := &sc.w
 	for offset := from; offset < w.size; {
 		b, err := w.at(offset, page) // much less than a window, which would else be read anew each time
+		if err != nil && sc.lost != nil {
+			offset = (offset/page + 1) * page // the disk may be able to read what follows
+			continue
+		}
 		if err != nil {
 			return 0, false, err
 		}

@@ -96,7 +96,7 @@ func openSegment(v volume, number uint64, key seed, writable bool) (*segment, er
 func (s *segment) readHeader(path string) error {
 	var b [segmentHeader]byte
 	if _, err := s.f.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return &DamageError{File: path, Reason: "the segment's header cannot be read: " + err.Error()}
 	}
 	le := binary.LittleEndian
 	if version := le.Uint32(b[8:]); string(b[:8]) == segmentMagic && version != formatVersion &&
