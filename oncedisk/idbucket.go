@@ -125,10 +125,12 @@ func (s *IDs) tidySoon() {
 // keepRetry is how long a disk that was full is left alone.
 const keepRetry = time.Second
 
-// keepAlways archives buckets that are full, and removes those that are over.
+// keepAlways archives buckets that are full, and removes those that are over. An archive that could
+// not be written is put off, each time for twice as long: it takes much writing to find out.
 func (s *IDs) keepAlways() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	retry := keepRetry
 	for {
 		select {
 		case <-s.closing:
@@ -141,7 +143,9 @@ func (s *IDs) keepAlways() {
 		if err != nil {
 			s.cfg.Log.Error("oncedisk: ids are kept in memory and in logs, since an archive cannot be written",
 				"dir", s.cfg.Dir, "err", err)
-			wait = keepRetry
+			wait, retry = retry, min(2*retry, sweepRetryMost)
+		} else {
+			retry = keepRetry
 		}
 		timer.Reset(max(wait, time.Millisecond))
 	}

@@ -196,3 +196,37 @@ func TestOpenIDsLeavesOtherDirectoriesAlone(t *testing.T) {
 		t.Errorf("the directory has %v now, error %v", entries, err)
 	}
 }
+
+// An archive is as long as its bucket. One that cannot be written must not be tried for ever without
+// rest.
+func TestArchivesThatCannotBeWrittenAreTriedSeldom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := idsOn(t, m, idCrashConfig)
+		ids := completeSome(t, s, "%d", 100)
+		tries, full := 0, true
+		m.onStep(func(op, name string) error {
+			if op == "write" && isTemp(name) && full {
+				tries++
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		time.Sleep(70 * time.Minute)
+		m.mu.Lock()
+		if tries == 0 || tries > 30 {
+			t.Errorf("tried %d times in 50 minutes", tries)
+		}
+		full = false
+		m.mu.Unlock()
+		wantIDs(t, s, ids, once.IDDone, "while it cannot be archived")
+		time.Sleep(sweepRetryMost)
+		if n := len(*s.archive.Load()); n != 1 {
+			t.Errorf("%d archives when there is room again, want 1", n)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
