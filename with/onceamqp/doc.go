@@ -56,8 +56,10 @@
 // for the handler; make the timeout longer than handlers take.
 //
 // A quorum queue drops or dead-letters by itself what was delivered more often than its delivery limit,
-// 20 by default since RabbitMQ 4. Only processes that stop or die use it up here; it should be
-// greater than the guard's MaxAttempts, and the queue have a dead-letter exchange.
+// 20 by default since RabbitMQ 4. Processes that stop or die use it up, and what is given back after
+// [Config.Keep], which is logged: with both defaults a store that is down for three hours uses up all of
+// it, and without a dead-letter exchange the messages are LOST. Make the limit -1, which is none, or let
+// the queue have a dead-letter exchange.
 //
 // In mode oncemsg.InTransaction and in DropOnlyMayLose, where a failure leaves no record, attempts are counted
 // by quorum queues (x-delivery-count) and by this process; classic queues do not count, so a restart begins

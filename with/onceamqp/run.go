@@ -118,9 +118,7 @@ func (r *reader) handle(s *session, d amqp091.Delivery) {
 			return
 		}
 		if time.Now().After(keep) {
-			if err := d.Nack(false, true); err != nil {
-				r.warn("a message could not be given back; it comes again", err)
-			}
+			r.giveBack(d)
 			return
 		}
 		if m.Attempt > 0 {
@@ -129,6 +127,17 @@ func (r *reader) handle(s *session, d amqp091.Delivery) {
 			m.Attempt = 2 // at least
 		}
 	}
+}
+
+// giveBack gives a message back that was kept for long enough. A quorum queue counts that as a delivery.
+func (r *reader) giveBack(d amqp091.Delivery) {
+	if err := d.Nack(false, true); err != nil {
+		r.warn("a message could not be given back; it comes again", err)
+		return
+	}
+	r.cfg.Consumer.Config().Logger.Warn("onceamqp: a message was kept for long and is given back; "+
+		"a quorum queue drops it when that is its delivery limit",
+		"queue", r.cfg.Queue, "kept", r.cfg.Keep, "deliveries", attempt(d))
 }
 
 // try handles a message once. It returns when to do so again, unless the message is settled or another's.

@@ -42,6 +42,9 @@
 // must not have a MaxDeliver, after which the server would drop a message without a word; deliveries
 // while the store was down count for that too.
 //
+// What the stream itself removes before it was handled, by MaxAge or by discarding old messages, is lost, whoever
+// reads it.
+//
 // There is no order: messages are handled at the same time, and one that fails after those that
 // came later. The server delivers nothing more while MaxAckPending messages, 1000 by default, are being
 // handled or wait for their delay.

@@ -80,6 +80,9 @@
 //
 // # Limits
 //
+// What a topic's retention removes before it was handled is lost, whoever reads it: the client goes on at
+// the first record that is left.
+//
 // Kafka does not count deliveries. Attempts are counted by the store's record, and in mode
 // InTransaction, where that is rolled back, in the memory of this process: there a rebalance or a restart
 // begins anew.
