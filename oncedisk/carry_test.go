@@ -2,7 +2,6 @@ package oncedisk
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -30,11 +29,11 @@ func straggle(w *writer, size, segments int) (kept []once.Key) {
 // part of it may be there, and it is not damage: the records are still where they came from.
 func TestCarryingMayStopAnywhere(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(2) {
+	for seed := range uint64(max(1, 2/slowdown)) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWriter(t)
 			m := w.s.vol.(*memory)
-			kept := straggle(w, 700, 6)
+			kept := straggle(w, 700, 5)
 			dice := rand.New(rand.NewPCG(seed, 11))
 			m.onStep(func(op, name string) error {
 				for range max(1, 4/slowdown) {
@@ -68,7 +67,7 @@ func TestCarryingMayStopAnywhere(t *testing.T) {
 // When the disk is full, what cannot be carried stays, and the store goes on.
 func TestFullDisksKeepWhatIsToBeCarried(t *testing.T) {
 	t.Parallel()
-	for pages := range int64(12) {
+	for pages := int64(0); pages < 12; pages += min(slowdown, 4) {
 		for _, size := range []int{608, 1000, 3000} {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMemory()
@@ -98,7 +97,7 @@ func TestFullDisksKeepWhatIsToBeCarried(t *testing.T) {
 				if n := len(w.s.segments.list()); n > 4 {
 					t.Errorf("%d pages: %d segments are left when there was room again", pages, n)
 				}
-				w.killed(func() { check(fmt.Sprint("opened after all")) })
+				w.killed(func() { check("opened after all") })
 			})
 		}
 	}

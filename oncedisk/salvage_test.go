@@ -46,7 +46,7 @@ func (f scratchedFile) ReadAt(b []byte, offset int64) (int, error) {
 // What is to be saved lies on a disk that fails: a sector that cannot be read costs what is in it.
 func TestSalvageReadsPastBadSectors(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range uint64(8 / min(slowdown, 3)) {
 		synctest.Test(t, func(t *testing.T) {
 			h, m := newHistory(t, seed), newMemory()
 			h.steady = true
