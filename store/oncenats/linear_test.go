@@ -16,7 +16,7 @@ var linearCalls = flag.Int("linear", 2000, "how many verbs each check for linear
 
 func TestHistoriesAreLinearizableOnOneServer(t *testing.T) {
 	t.Parallel()
-	n := startMigrated(t)
+	n := startNodes(t, 1, false)[0]
 	p := servers.NewProxy(t, n.addr())
 	s := open(t, oncenats.Config{DSN: "nats://" + p.Addr, Timeout: 2 * time.Second})
 	checkLinear(t, s, []func(<-chan struct{}){linear.Cutting(p, time.Second)})

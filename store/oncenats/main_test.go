@@ -3,7 +3,6 @@ package oncenats_test
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -13,13 +12,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if node := os.Getenv(nodeEnv); node != "" {
-		if err := serve(node); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
 	processes.Work(func(ctx context.Context, dsn string) (processes.Store, error) {
 		return oncenats.Open(ctx, patient(oncenats.Config{DSN: dsn}))
 	})

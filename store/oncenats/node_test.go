@@ -2,70 +2,41 @@ package oncenats_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/oncehq/once/store/oncenats"
 )
 
-// The test binary, started again with this in its environment, is a NATS server in a process of its
-// own, which can be killed and paused.
-const nodeEnv = "ONCENATS_TEST_NODE"
+// program is a NATS server; see its package. It is built if that was not done before.
+var program = sync.OnceValue(func() string {
+	out, err := exec.Command("go", "tool", "-n", "github.com/oncehq/once/store/oncenats/internal/node").Output()
+	if err != nil {
+		panic(fmt.Sprintf("the server cannot be built: %v", err))
+	}
+	return strings.TrimSpace(string(out))
+})
 
-// A node is such a server.
+// A node is a server in a process of its own.
 type node struct {
 	Name                string
 	Dir                 string
 	Port, Cluster, HTTP int
 	Routes              []string // of all nodes of the cluster; none: there is no cluster
 	Sync                bool     // always
+	MaxPayload          int32
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
-}
-
-// serve is what the process of a node does until its parent ends.
-func serve(config string) error {
-	var n node
-	if err := json.Unmarshal([]byte(config), &n); err != nil {
-		return err
-	}
-	o := &server.Options{
-		ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, HTTPHost: "127.0.0.1", HTTPPort: n.HTTP,
-		JetStream: true, StoreDir: n.Dir, SyncAlways: n.Sync, NoSigs: true,
-		LogFile: filepath.Join(n.Dir, "log"),
-	}
-	if len(n.Routes) > 0 {
-		// Clients use the addresses that they were given, of proxies perhaps, and no others.
-		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Cluster, NoAdvertise: true}
-		for _, r := range n.Routes {
-			o.Routes = append(o.Routes, server.RoutesFromStr(r)...)
-		}
-	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		return err
-	}
-	s.ConfigureLogger()
-	s.Start()
-	if !s.ReadyForConnections(time.Minute) {
-		return errors.New("not ready after a minute")
-	}
-	io.Copy(io.Discard, os.Stdin) // until the parent ends, however it does
-	s.Shutdown()
-	return nil
 }
 
 // startNodes starts a server, or several that are one cluster, and makes the stream.
@@ -76,7 +47,7 @@ func startNodes(t testing.TB, size int, sync bool) []*node {
 	var routes []string
 	for i := range all {
 		all[i] = &node{
-			Name: fmt.Sprintf("n%d", i), Dir: t.TempDir(), Sync: sync,
+			Name: fmt.Sprintf("n%d", i), Dir: t.TempDir(), Sync: sync, MaxPayload: 2 << 20,
 			Port: ports[3*i], Cluster: ports[3*i+1], HTTP: ports[3*i+2],
 		}
 		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(all[i].Cluster))
@@ -121,8 +92,7 @@ func (n *node) start(t testing.TB) {
 	defer n.mu.Unlock()
 	config, err := json.Marshal(n)
 	ok(t, err)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeEnv+"="+string(config))
+	cmd := exec.Command(program(), string(config))
 	cmd.Stderr = os.Stderr
 	_, err = cmd.StdinPipe()
 	ok(t, err)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/oncehq/once"
 	"github.com/oncehq/once/internal/check/skew"
 	"github.com/oncehq/once/oncetest"
@@ -66,21 +65,19 @@ func TestStore(t *testing.T) {
 }
 
 func oneServer(t *testing.T) {
-	n := startMigrated(t, func(o *server.Options) { o.SyncAlways = true })
-	o := options(oncenats.Config{DSN: n.dsn()})
-	o.MaxOutcome = 1<<20 - 4096 // the server takes 1 MiB with all that belongs to it
+	n := startNodes(t, 1, true)[0]
+	o := options(oncenats.Config{DSN: nodesDSN([]*node{n})})
 	o.Reopen = func(t *testing.T, s once.Store) once.Store {
 		s.(*oncenats.Store).Close()
-		n.stop()
+		n.kill()
 		n.start(t)
-		return open(t, oncenats.Config{DSN: n.dsn()})
+		return open(t, oncenats.Config{DSN: nodesDSN([]*node{n})})
 	}
 	oncetest.TestStore(t, o)
 }
 
 func cluster(t *testing.T) {
-	all := startCluster(t, 3, func(o *server.Options) { o.MaxPayload = 2 << 20 })
-	oncetest.TestStore(t, options(oncenats.Config{DSN: clusterDSN(all)}))
+	oncetest.TestStore(t, options(oncenats.Config{DSN: nodesDSN(startNodes(t, 3, false))}))
 }
 
 // options are those of the kit, for handles that are opened as often as it wants.
