@@ -110,19 +110,35 @@ func (s *IDs) endBucket() {
 	s.tidySoon()
 }
 
-// commit makes the ids durable, and then known as done.
+// commit makes the ids durable, and then known as done. If the disk took so long that the bucket's
+// time was over meanwhile, the next one has to remember them too: the window counts from the
+// acknowledgement. Buckets shorter than two flushes in a row are beyond help.
 func (s *IDs) commit(buf []byte, ids []id) ([]byte, error) {
 	if err := s.broken.Load(); err != nil {
 		return buf, *err
 	}
-	b, err := s.roomFor(len(ids))
-	if err != nil {
-		return buf, err
+	for late := false; ; late = true {
+		b, err := s.roomFor(len(ids))
+		if err != nil {
+			return buf, err
+		}
+		buf, err = b.log.commit(buf, ids)
+		if err != nil {
+			return buf, s.fail(err)
+		}
+		s.known(b, ids)
+		if late || s.clock.now() < b.end {
+			break
+		}
 	}
-	buf, err = b.log.commit(buf, ids)
-	if err != nil {
-		return buf, s.fail(err)
+	if cap(buf) > 4*maxIDGroup {
+		buf = nil
 	}
+	return buf, nil
+}
+
+// known makes ids that are durable in the bucket's log known as done.
+func (s *IDs) known(b *idBucket, ids []id) {
 	for some := range slices.Chunk(ids, idsAtOnce) {
 		s.mu.Lock()
 		for _, d := range some {
@@ -132,10 +148,6 @@ func (s *IDs) commit(buf []byte, ids []id) ([]byte, error) {
 		b.disk = b.log.size
 		s.mu.Unlock()
 	}
-	if cap(buf) > 4*maxIDGroup {
-		buf = nil
-	}
-	return buf, nil
 }
 
 // roomFor returns the bucket that takes ids, with room in its log for so many. Where there is not

@@ -230,3 +230,29 @@ func TestArchivesThatCannotBeWrittenAreTriedSeldom(t *testing.T) {
 		}
 	})
 }
+
+// The window counts from the acknowledgement, however long the disk took.
+func TestIDsAreRememberedForTheWindowAfterASlowFlush(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := idsOn(t, m, idCrashConfig) // a window of an hour, in three buckets
+		completeSome(t, s, "early-%d", 1)
+		hung := false
+		m.onStep(func(op, _ string) error {
+			if op == "sync" && !hung {
+				hung = true
+				m.mu.Unlock()
+				defer m.mu.Lock()
+				time.Sleep(30 * time.Minute)
+			}
+			return nil
+		})
+		ids := completeSome(t, s, "%d", 10)
+		time.Sleep(59 * time.Minute)
+		wantIDs(t, s, ids, once.IDDone, "59 minutes after it was acknowledged")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
