@@ -130,6 +130,7 @@ func (b *batch) claim(ctx context.Context) {
 	firsts := make(map[once.Key]*part, len(b.ms))
 	asked := make([]int, 0, len(b.ms))
 	requests := make([]once.Request, 0, len(b.ms))
+	var down Decision // on old messages, if the store does not answer
 	for i, m := range b.ms {
 		p := &b.parts[i]
 		k, weak, fp, err := b.c.identify(m)
@@ -147,8 +148,14 @@ func (b *batch) claim(ctx context.Context) {
 			continue
 		}
 		firsts[k] = p
-		if d, old := b.c.tooOld(ctx, k, m); old {
-			p.decide(d)
+		d, old := down, down.Kind != 0 && b.c.isOld(m)
+		if !old {
+			d, old = b.c.tooOld(ctx, k, m)
+		}
+		if old {
+			if p.decide(d); d.Kind == Unavailable { // each could take as long to be refused
+				down = d
+			}
 			continue
 		}
 		asked = append(asked, i)

@@ -224,16 +224,23 @@ func TestStoreThatHangsIsNotWaitedForByEachMessage(t *testing.T) {
 			"none": faulty(hang),
 		} {
 			for _, mode := range []oncemsg.Mode{oncemsg.ClaimRunDone, oncemsg.DropOnlyMayLose} {
-				c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store}), Mode: mode})
-				start, ids := time.Now(), make([]string, 100)
+				c := newConsumer(t, oncemsg.Config{Guard: newGuard(t, once.Config{Store: store}), Mode: mode, TooOld: time.Hour})
+				ids := make([]string, 100)
 				for i := range ids {
 					ids[i] = fmt.Sprint(i)
 				}
-				for _, d := range handle(c, t.Context(), messages(ids...), r.handle) {
-					wantDecision(t, d, oncemsg.Unavailable, oncemsg.Retry)
-				}
-				if took := time.Since(start); took > time.Minute {
-					t.Errorf("%s, %v: took %v", name, mode, took)
+				ms := messages(ids...)
+				for _, age := range []time.Duration{0, day} { // the old ones are looked up first
+					start := time.Now()
+					for i := range ms {
+						ms[i].Time = start.Add(-age)
+					}
+					for _, d := range handle(c, t.Context(), ms, r.handle) {
+						wantDecision(t, d, oncemsg.Unavailable, oncemsg.Retry)
+					}
+					if took := time.Since(start); took > time.Minute {
+						t.Errorf("%s, %v, %v old: took %v", name, mode, age, took)
+					}
 				}
 			}
 		}

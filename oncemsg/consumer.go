@@ -142,6 +142,8 @@ func (c *Consumer) tooOld(ctx context.Context, k once.Key, m Message) (Decision,
 	if !c.isOld(m) {
 		return Decision{}, false
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Guard.Config().Lease)
+	defer cancel()
 	switch _, err := c.cfg.Guard.Store().Load(ctx, k); {
 	case err == nil:
 		return Decision{}, false

@@ -110,6 +110,8 @@ func (g *gate) settled(ctx context.Context, m oncemsg.Message) bool {
 		return true // unnamed, or a copy
 	}
 	cfg := g.h.consumer.Config()
+	ctx, cancel := context.WithTimeout(ctx, cfg.Guard.Config().Lease)
+	defer cancel()
 	rec, err := cfg.Guard.Store().Load(ctx, k)
 	switch {
 	case errors.Is(err, once.ErrNotFound):
