@@ -38,7 +38,7 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	vars := make(map[string]string)
 	for _, name := range []string{
 		"max_allowed_packet", "read_only", "innodb_flush_log_at_trx_commit", "innodb_doublewrite",
-		"log_bin", "sync_binlog",
+		"log_bin", "sync_binlog", "innodb_flush_method",
 	} {
 		if vars[name], err = e.variable(ctx, name); err != nil {
 			return settings{}, err
@@ -77,6 +77,11 @@ func (e *mysqlEngine) inspect(ctx context.Context) (settings, error) {
 	s.early = !on(vars["log_bin"]) && vars["innodb_flush_log_at_trx_commit"] == "1" // else nothing helps
 	if on(vars["log_bin"]) && vars["sync_binlog"] != "1" {
 		s.lossf("has sync_binlog = %s; the binary log may miss what the tables have; set it to 1", vars["sync_binlog"])
+	}
+	if v := vars["innodb_flush_method"]; !s.mariadb && strings.HasPrefix(v, "O_DIRECT") {
+		// It writes the doublewrite files, but never syncs them; MariaDB does.
+		s.notef("With innodb_flush_method = %s MySQL can mend torn pages only on disks that do not lose their cache "+
+			"with the power; set it to fsync for others.", v)
 	}
 	return s, e.replication(ctx, &s)
 }
