@@ -71,7 +71,8 @@ type Config struct {
 	// Defaults to zero: it is refused at once with ErrInFlight.
 	Wait time.Duration
 
-	// MaxAttempts is how many owners an operation may have under Rerun; then it is held.
+	// MaxAttempts is how many owners an operation may have under Rerun; then it is held. One that
+	// was released after an earlier one was left in doubt counts too.
 	// Only for Rerun. Defaults to [DefaultMaxAttempts].
 	MaxAttempts int
 
