@@ -50,33 +50,43 @@ func TestStore(t *testing.T) {
 
 func oneMember(t *testing.T) {
 	e := servers.Etcd(t, etcd)
-	o := options(onceetcd.Config{DSN: dsn(e)})
+	o := options(t, onceetcd.Config{DSN: dsn(e)})
 	o.Reopen = func(t *testing.T, s once.Store) once.Store {
 		s.(*onceetcd.Store).Close()
 		e.Kill()
 		e.Restart(t)
 		return open(t, onceetcd.Config{DSN: dsn(e)})
 	}
+	shared := o.Open
+	o.Open = func(t *testing.T) once.Store {
+		if strings.HasSuffix(t.Name(), "opened_again") {
+			return open(t, onceetcd.Config{DSN: dsn(e)}) // and closed
+		}
+		return shared(t)
+	}
 	oncetest.TestStore(t, o)
 }
 
 func threeMembers(t *testing.T) {
-	oncetest.TestStore(t, options(onceetcd.Config{DSN: dsn(servers.EtcdCluster(t, etcd)...)}))
+	oncetest.TestStore(t, options(t, onceetcd.Config{DSN: dsn(servers.EtcdCluster(t, etcd)...)}))
 }
 
-// options are those of the kit, for handles that are opened as often as it wants. Etcd counts in
+// options are those of the kit, with two handles that its subtests share: to open one asks more of
+// the servers than most subtests do, and each has etcd leases of its own. Etcd counts in
 // seconds, looks for leases that are over twice a second, and never ends them too early: that, and
 // by how much too late, is for TestLeasesEndALittleLate.
-func options(cfg onceetcd.Config) oncetest.Options {
+func options(t *testing.T, cfg onceetcd.Config) oncetest.Options {
+	first, other := open(t, cfg), open(t, cfg)
 	return oncetest.Options{
 		Parallel:  16,
 		Lease:     400 * time.Millisecond,
 		Slack:     3 * time.Second,
 		Histories: 1,
 		Steps:     250,
-		Open:      func(t *testing.T) once.Store { return open(t, cfg) },
-		Second:    func(t *testing.T, _ once.Store) once.Store { return open(t, cfg) },
+		Open:      func(*testing.T) once.Store { return first },
+		Second:    func(*testing.T, once.Store) once.Store { return other },
 		SkewedHandle: func(t *testing.T, _ once.Store, by time.Duration) once.Store {
+			t.Context().Done() // is made by who asks first, which must not be the bubble
 			return skew.Open(t, by, func(ctx context.Context) (once.Store, error) { return onceetcd.Open(ctx, cfg) })
 		},
 	}
