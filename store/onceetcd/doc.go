@@ -54,6 +54,10 @@
 // by a record that is there. Etcd refuses completions and renewals too then: they are repeated as long as the
 // lease lives, and after that the operation is in doubt. Watch the size of the database.
 //
+// What is over etcd removes by itself, the keys of a lease in one step: those of up to a thousand
+// records. Records that end at the pace at which they were made disturb nobody; but if hundreds of
+// thousands end at the same moment, claims wait until they are gone, perhaps for seconds.
+//
 // # Rights
 //
 // With authentication the user needs a role that may read and write the prefix:
