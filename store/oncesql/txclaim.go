@@ -137,8 +137,20 @@ func (t *Transactional) acquire(ctx context.Context) (*sql.Conn, error) {
 	return db.Conn(ctx)
 }
 
+// beginTries is how many connections may turn out to be broken before they are used.
+const beginTries = 3
+
 // begin opens a transaction, which from then on does not depend on ctx.
 func (t *Transactional) begin(ctx context.Context) (*held, error) {
+	for try := 1; ; try++ {
+		h, err := t.beginOnce(ctx)
+		if !errors.Is(err, errBadConn) || try == beginTries || ctx.Err() != nil {
+			return h, err
+		}
+	}
+}
+
+func (t *Transactional) beginOnce(ctx context.Context) (*held, error) {
 	conn, err := t.acquire(ctx)
 	if err != nil {
 		return nil, err
