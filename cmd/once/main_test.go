@@ -93,7 +93,7 @@ type daemon struct {
 func serveIn(t *testing.T, dir, upstream string, args ...string) *daemon {
 	t.Helper()
 	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream,
-		"--store", storeIn(dir), "--scope", "header:X-Tenant", "--in-doubt", "hold", "--lease", "1s", "--upstream-retries", "0"}, args...)
+		"--store", storeIn(dir), "--scope", "header:X-Tenant", "--in-doubt", "hold", "--lease", "3s", "--upstream-retries", "0"}, args...)
 	d := &daemon{t: t, cmd: onceCommand(t, args...), log: make(chan string, 1)}
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
