@@ -91,7 +91,15 @@ func (d directory) Lock(exclusive bool) (io.Closer, error) {
 		}
 		return nil, &os.PathError{Op: "lock", Path: d.Path(lockName), Err: err}
 	}
-	return f, nil
+	return heldLock{f}, nil
+}
+
+// A heldLock is a file that is locked. To close it would not be enough: a process that is just being
+// started by another goroutine has the file too, and so the lock, until it runs its program.
+type heldLock struct{ f *os.File }
+
+func (l heldLock) Close() error {
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
 }
 
 func syncDirectory(dir string) error {
