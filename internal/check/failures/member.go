@@ -99,10 +99,16 @@ func (m *member) stop() error {
 		m.kill()
 		return fmt.Errorf("consumer %d has not ended after %v", m.number, patience)
 	}
-	if m.err != nil {
+	if m.err != nil && !m.terminated() {
 		return fmt.Errorf("consumer %d: %w", m.number, m.err)
 	}
 	return nil
+}
+
+// terminated reports whether the member had not begun to listen to signals when it was asked to end.
+func (m *member) terminated() bool {
+	status, ok := m.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 var errEndedEarly = errors.New("a consumer has ended by itself")
