@@ -149,7 +149,7 @@ func (r *replay) segment(seg *segment) (tail, error) {
 		return tail{}, err
 	}
 	if h != nil && r.fits(seg, h) {
-		return tail{end: h.end, sealed: true}, r.load(seg, h)
+		return tail{end: h.end, lastBatch: h.end, sealed: true, confirmed: true}, r.load(seg, h)
 	}
 	t, err := r.scan(seg)
 	if err == nil && !t.sealed {
@@ -210,6 +210,11 @@ func (s *Store) start(list []*segment, tails map[*segment]tail, last *segment) e
 	var free []*segment // of the log, in the order in which they are to be used
 	for _, seg := range list {
 		switch t := tails[seg]; {
+		case t.sealed && seg == last:
+			// The flush of its seal may have failed, and no later segment shows that it did not.
+			if err := s.mend(seg, t); err != nil {
+				return err
+			}
 		case t.sealed:
 		case seg.use == useCarry:
 			if err := s.sealCarried(seg, t); err != nil {
@@ -245,7 +250,7 @@ func (s *Store) start(list []*segment, tails map[*segment]tail, last *segment) e
 	return nil
 }
 
-// mend makes durable what was read of a segment without a seal, and clears what lies behind it.
+// mend makes durable what was read of a segment, and clears what lies behind it.
 // The last batch is written again: if its flush had failed, the kernel would show it and still
 // not have it on the disk, and no flush alone would bring it there.
 func (s *Store) mend(seg *segment, t tail) error {
