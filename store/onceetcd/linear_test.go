@@ -3,7 +3,6 @@ package onceetcd_test
 import (
 	"context"
 	"flag"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func TestVerbsAreLinearizableWhateverFails(t *testing.T) {
 	disturbances = append(disturbances, func(stop <-chan struct{}) { disturb(t, members, stop) })
 	cfg := onceetcd.Config{DSN: dsn(proxied...), Timeout: 2 * time.Second}
 	s := handles{open(t, cfg), open(t, cfg), open(t, cfg)}
-	checkLinear(t, s, disturbances)
+	linear.CheckGroups(t, s, linear.Options{Calls: *linearCalls, Clients: 6, CallsPerKey: 40, Unknown: -1}, 6, disturbances...)
 }
 
 // disturb lets leaders fail in turn, in one way and the other.
@@ -40,56 +39,14 @@ func disturb(t *testing.T, members []*servers.EtcdServer, stop <-chan struct{}) 
 		leader := leaderOf(t, client, members)
 		if n%2 == 0 {
 			leader.Kill()
-			pause(stop, 2*time.Second)
+			linear.Sleep(stop, 2*time.Second)
 			leader.Restart(t)
 		} else {
 			leader.Pause()
-			pause(stop, 3*time.Second)
+			linear.Sleep(stop, 3*time.Second)
 			leader.Resume()
 		}
-		pause(stop, 4*time.Second)
-	}
-}
-
-func pause(stop <-chan struct{}, d time.Duration) {
-	select {
-	case <-stop:
-	case <-time.After(d):
-	}
-}
-
-// checkLinear lets several groups of clients, each on keys of its own, loose on the store, as long as it
-// is disturbed.
-func checkLinear(t *testing.T, s once.Store, disturbances []func(stop <-chan struct{})) {
-	stop := make(chan struct{})
-	var disturbed, clients sync.WaitGroup
-	defer disturbed.Wait()
-	defer close(stop)
-	for _, f := range disturbances {
-		disturbed.Go(func() { f(stop) })
-	}
-	const group = 5000 // verbs, at least
-	groups := max(1, min(*linearCalls/group, 6))
-	results := make([]linear.Result, groups)
-	began := time.Now()
-	for i := range results {
-		clients.Go(func() {
-			results[i] = linear.Run(s, linear.Options{Calls: *linearCalls / groups, Clients: 6, CallsPerKey: 40, Unknown: -1})
-		})
-	}
-	clients.Wait()
-	var sum linear.Result
-	for _, r := range results {
-		if r.Bad != "" {
-			t.Fatalf("no order of these verbs explains the replies:\n%s", r.Bad)
-		}
-		sum.Calls, sum.Keys = sum.Calls+r.Calls, sum.Keys+r.Keys
-		sum.Unknown, sum.Undecided = sum.Unknown+r.Unknown, sum.Undecided+r.Undecided
-	}
-	t.Logf("%d verbs on %d keys by %d clients in %v, %d of them with an unknown end; %d keys are undecided",
-		sum.Calls, sum.Keys, 6*groups, time.Since(began).Round(time.Second), sum.Unknown, sum.Undecided)
-	if 10*sum.Undecided > sum.Keys {
-		t.Error("too many keys are undecided to prove anything")
+		linear.Sleep(stop, 4*time.Second)
 	}
 }
 

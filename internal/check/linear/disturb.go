@@ -34,3 +34,11 @@ func Cutting(c Connection, every time.Duration) func(stop <-chan struct{}) {
 		}
 	}
 }
+
+// Sleep returns after the duration, or when stop is closed. It is for functions that disturb.
+func Sleep(stop <-chan struct{}, d time.Duration) {
+	select {
+	case <-stop:
+	case <-time.After(d):
+	}
+}
