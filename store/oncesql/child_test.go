@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,46 +20,12 @@ import (
 // childEnv makes this test's program another process that uses the same database.
 const childEnv = "ONCESQL_TEST_DSN"
 
-// child does the work in the other process, and says what it does, a line each.
-func child(dsn, work string) error {
+// child runs operations 0, 1, 2, … in transactions, until it is killed. It says which are done, a line
+// each.
+func child(dsn string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cfg := oncesql.Config{DSN: dsn, Sweep: -1, Timeout: time.Minute, LockWait: 30 * time.Second}
-	if work == "transact" {
-		return childTransacts(ctx, cfg)
-	}
-	s, err := oncesql.Open(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Lease: time.Minute, Wait: 2 * time.Minute})
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	fmt.Scanln()
-	var all sync.WaitGroup
-	for i := range keys * callers {
-		all.Go(func() {
-			k := key("key-" + strconv.Itoa(i%keys))
-			got, err := once.Do(ctx, g, k, once.Fingerprint{}, func(context.Context) (string, error) {
-				fmt.Println("ran", k.ID)
-				if work == "hang" {
-					select {}
-				}
-				return fmt.Sprintf("by process %d", os.Getpid()), nil
-			})
-			fmt.Println("got", k.ID, got, err)
-		})
-	}
-	all.Wait()
-	return nil
-}
-
-// childTransacts runs operations 0, 1, 2, … in transactions, until it is killed. It says which
-// are done.
-func childTransacts(ctx context.Context, cfg oncesql.Config) error {
 	s, err := oncesql.OpenTransactional(ctx, cfg)
 	if err != nil {
 		return err
@@ -93,9 +58,9 @@ type process struct {
 	end   sync.Once
 }
 
-func startChild(t testing.TB, dsn, work string) *process {
+func startChild(t testing.TB, dsn string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], work)
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dsn)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -120,17 +85,6 @@ func startChild(t testing.TB, dsn, work string) *process {
 		p.cmd.Wait()
 	})
 	return p
-}
-
-// await returns when the process has said something that begins like this.
-func (p *process) await(t testing.TB, prefix string) {
-	t.Helper()
-	for line := range p.lines {
-		if strings.HasPrefix(line, prefix) {
-			return
-		}
-	}
-	t.Fatalf("the process ended and never said %q", prefix)
 }
 
 func (p *process) goOn() { fmt.Fprintln(p.in) }

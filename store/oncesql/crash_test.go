@@ -90,7 +90,7 @@ func killedAt(t *testing.T, cfg oncesql.Config, kill int) (told int) {
 			breaker.Arm(1+kill/int(servers.Moments), servers.Moment(kill%int(servers.Moments)), func() { p.kill() })
 		}
 	}
-	p = startChild(t, cfg.DSN, "transact")
+	p = startChild(t, cfg.DSN)
 	for line := range p.lines {
 		if n, err := strconv.Atoi(line); err == nil {
 			told = n

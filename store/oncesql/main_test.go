@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oncehq/once"
+	"github.com/oncehq/once/internal/check/processes"
 	"github.com/oncehq/once/internal/servers"
 	"github.com/oncehq/once/store/oncesql"
 )
@@ -32,8 +33,9 @@ var postgres struct {
 }
 
 func TestMain(m *testing.M) {
+	processes.Work(openWorker)
 	if dsn := os.Getenv(childEnv); dsn != "" {
-		if err := child(dsn, os.Args[1]); err != nil {
+		if err := child(dsn); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}

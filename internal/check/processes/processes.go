@@ -139,7 +139,9 @@ func TestTakeover(t *testing.T, dsn string, open func() Store) {
 	var killed once.Key
 	for rec, err := range s.List(t.Context(), once.Filter{Scope: "processes"}) {
 		ok(t, err)
-		killed = rec.Key
+		if killed = rec.Key; rec.State != once.InFlight {
+			t.Errorf("the killed owner's operation is %v, want in flight", rec.State)
+		}
 		ok(t, s.Renew(t.Context(), rec.Key, rec.Owner, 0)) // rather than wait for the lease
 	}
 	g, err := once.New(once.Config{Store: s, InDoubt: once.Rerun, Lease: time.Minute})
