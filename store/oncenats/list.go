@@ -137,12 +137,6 @@ func (l *list) step(ctx context.Context) ([]once.Record, error) {
 			return nil, err
 		}
 		l.consumer = nil
-		// The client may not have noticed yet that the connection is lost.
-		select {
-		case <-time.After(reconnectPause << (tries - 1)):
-		case <-ctx.Done():
-			return nil, ended(ctx)
-		}
 	}
 }
 

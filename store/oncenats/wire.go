@@ -88,11 +88,12 @@ func (w *wire) send(m *nats.Msg, then func(*nats.Msg)) *call {
 	return c
 }
 
-// ready returns when there is a connection.
+// ready returns when there is a connection. The client knows that it has none a little before it says so,
+// and refuses to send then; that it has one again it says later still.
 func (w *wire) ready(ctx context.Context) error {
 	for {
 		w.mu.Lock()
-		up, closed, change := w.up, w.closed, w.change
+		up, closed, change := w.up && w.nc.IsConnected(), w.closed, w.change
 		w.mu.Unlock()
 		switch {
 		case closed:
