@@ -165,14 +165,9 @@ func (l *idLog) checkTail(w *window) error {
 	return nil
 }
 
-// mend makes durable what was read. The last frame is written again: if its flush had failed, the
-// kernel would show it and still not have it on the disk, and no flush alone would bring it there.
+// mend makes durable what was read.
 func (l *idLog) mend() error {
-	b := make([]byte, l.end-l.last)
-	if _, err := l.f.ReadAt(b, l.last); err != nil {
-		return err
-	}
-	if _, err := l.f.WriteAt(b, l.last); err != nil {
+	if err := rewrite(l.f, l.last, l.end); err != nil {
 		return err
 	}
 	return l.f.Sync()

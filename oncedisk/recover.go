@@ -251,17 +251,11 @@ func (s *Store) start(list []*segment, tails map[*segment]tail, last *segment) e
 }
 
 // mend makes durable what was read of a segment, and clears what lies behind it.
-// The last batch is written again: if its flush had failed, the kernel would show it and still
-// not have it on the disk, and no flush alone would bring it there.
 func (s *Store) mend(seg *segment, t tail) error {
 	if t.confirmed && !t.dirty {
 		return nil
 	}
-	b := make([]byte, t.end-t.lastBatch)
-	if _, err := seg.f.ReadAt(b, t.lastBatch); err != nil {
-		return err
-	}
-	if _, err := seg.f.WriteAt(b, t.lastBatch); err != nil {
+	if err := rewrite(seg.f, t.lastBatch, t.end); err != nil {
 		return err
 	}
 	if t.dirty {
@@ -270,6 +264,18 @@ func (s *Store) mend(seg *segment, t tail) error {
 		}
 	}
 	return seg.f.Sync()
+}
+
+// rewrite writes again what is in a part of the file: that which was written last, and is to be flushed. If its
+// flush had failed before, the kernel would show it and still not have it on the disk, and no flush
+// alone would bring it there.
+func rewrite(f file, from, to int64) error {
+	b := make([]byte, to-from)
+	if _, err := f.ReadAt(b, from); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(b, from)
+	return err
 }
 
 // clearFrom writes zeros over what is not zero.
