@@ -183,16 +183,13 @@ func (b *batch) begun(i int, begun once.Begun) {
 		p.decide(b.c.refused(begun.Err))
 		return
 	}
-	out, done := a.Replay()
-	switch {
-	case done:
+	if out, done := a.Replay(); done {
 		d, outputs := b.c.duplicate(a, out)
 		p.outputs = outputs
 		p.decide(d)
-	case a.Number() == 1 && b.c.isOld(b.ms[i]): // its record was forgotten since tooOld has found it
-		a.Release()
-		p.decide(Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld})
-	default:
+	} else if d, old := b.c.forgotten(a, b.ms[i]); old {
+		p.decide(d)
+	} else {
 		p.turn = b.c.newTurn(a)
 	}
 }

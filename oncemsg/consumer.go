@@ -121,15 +121,24 @@ func (c *Consumer) guarded(ctx context.Context, k once.Key, fp once.Fingerprint,
 // attempt is for a message that was claimed or done before.
 func (c *Consumer) attempt(ctx context.Context, a *once.Attempt, m Message, h Handler) Decision {
 	out, done := a.Replay()
-	switch {
-	case !done && a.Number() == 1 && c.isOld(m): // its record was forgotten since tooOld has found it
-		a.Release()
-		return Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld}
-	case !done:
-		return c.run(ctx, a, m, h)
+	if done {
+		d, outputs := c.duplicate(a, out)
+		return c.publish(ctx, d, outputs)
 	}
-	d, outputs := c.duplicate(a, out)
-	return c.publish(ctx, d, outputs)
+	if d, old := c.forgotten(a, m); old {
+		return d
+	}
+	return c.run(ctx, a, m, h)
+}
+
+// forgotten is for an old message whose record was there when tooOld looked for it, and is not any more:
+// the claim has begun the operation anew.
+func (c *Consumer) forgotten(a *once.Attempt, m Message) (Decision, bool) {
+	if a.Number() > 1 || !c.isOld(m) {
+		return Decision{}, false
+	}
+	a.Release()
+	return Decision{Kind: TooOld, Verb: DeadLetter, Err: errTooOld}, true
 }
 
 // isOld reports whether the message must not be run without a record.

@@ -82,11 +82,7 @@ func (c *Consumer) dropped(ctx context.Context, k once.Key, mark once.Owner, m M
 	if once.IsNoEffect(err) {
 		return c.again(1, m, err)
 	}
-	attempts := max(m.Attempt, c.tally.failed(k))
-	if attempts >= c.maxAttempts {
-		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: attempts, Err: err}
-	}
-	return c.again(attempts, m, err)
+	return c.tried(max(m.Attempt, c.tally.failed(k)), m, err)
 }
 
 // unmark lets the next copy be handled. If the store does not answer, that is lost.

@@ -87,6 +87,11 @@ func (c *Consumer) failed(a *once.Attempt, m Message, err error) Decision {
 	if c.cfg.Mode == InTransaction {
 		attempts = max(attempts, m.Attempt, c.tally.failed(a.Key())) // its record was rolled back
 	}
+	return c.tried(attempts, m, err)
+}
+
+// tried is for a message that has failed so often.
+func (c *Consumer) tried(attempts int, m Message, err error) Decision {
 	if attempts >= c.maxAttempts {
 		return Decision{Kind: Poisoned, Verb: DeadLetter, Attempt: attempts, Err: err}
 	}
