@@ -78,13 +78,8 @@ func read(req *http.Request) (e event.Event, status int) {
 
 func (r *Receiver) status(d oncemsg.Decision) int {
 	var result *cehttp.Result
-	switch {
-	case protocol.ResultAs(r.cfg.Result(d), &result):
+	if protocol.ResultAs(r.cfg.Result(d), &result) || protocol.ResultAs(HTTPResult(d), &result) {
 		return result.StatusCode
-	case d.Verb == oncemsg.Ack:
-		return http.StatusOK
-	case d.Verb == oncemsg.DeadLetter:
-		return http.StatusUnprocessableEntity
 	}
-	return http.StatusServiceUnavailable
+	return http.StatusOK // an acknowledgement has no status of its own
 }
