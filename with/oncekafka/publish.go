@@ -53,8 +53,9 @@ func PublishInTransaction(ctx context.Context, outputs []oncemsg.Output) error {
 		r.refused.add(headers(rec.Headers).get(HeaderID))
 	}
 	if err != nil {
-		r.failed.Store(true)                                                // some may be in the transaction, and will be sent again
-		return fmt.Errorf("oncekafka: the transaction is aborted: %v", err) // not final yet
+		// Some may be in the transaction, and will be sent again; it is not final yet.
+		r.failed.Store(true)
+		return fmt.Errorf("oncekafka: the transaction is aborted: %v", err)
 	}
 	return nil
 }
