@@ -32,11 +32,11 @@ func (s *Store) completeTx(
 			len(out.Data), MaxOutcome, once.ErrTooLarge)
 	}
 	args := []any{[]byte(k.Scope), []byte(k.ID), ownerUUID(o)}
-	sql := s.sql.free
+	sql := s.sql.ownFree
 	if retention > 0 {
-		sql, args = s.sql.complete, append(args, completion(out, retention)...)
+		sql, args = s.sql.ownComplete, append(args, completion(out, retention)...)
 	}
-	err := tx.QueryRow(ctx, sql+", "+durably, args...).Scan(nil, nil)
+	err := tx.QueryRow(ctx, sql, args...).Scan(nil, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return once.ErrLost
 	}

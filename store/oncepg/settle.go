@@ -48,7 +48,7 @@ func (s *Store) committed(ctx context.Context, k once.Key, o once.Owner, out *on
 // probe takes the operation's lock, and that of its row, in a transaction that it rolls back: it
 // gets both only when no other transaction has them.
 func (s *Store) probe(ctx context.Context, k once.Key, o once.Owner, out *once.Outcome) (bool, error) {
-	limited, cancel := context.WithTimeout(ctx, s.cfg.LockWait+s.cfg.Timeout)
+	limited, cancel := s.bounded(ctx)
 	defer cancel()
 	conn, err := s.pool.Acquire(limited)
 	if err != nil {

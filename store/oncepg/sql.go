@@ -25,6 +25,7 @@ type statements struct {
 	load, await, watch, list, listScope, sweep string
 	txDraw, txInsert, txRecord, txMark         string
 	txComplete, txFree, txLook                 string
+	ownComplete, ownFree                       string // in a transaction of the caller's own
 }
 
 // claiming are the statements of a claim: the first one, and those that may follow. A claim that is
@@ -82,7 +83,9 @@ func newStatements(schema string) statements {
 		load: of(load), await: of(await), watch: of(watch), sweep: of(sweep),
 		list:      of(list + "(scope, id) > ($1::bytea, $2::bytea)" + listEnd),
 		listScope: of(list + "scope = $1::bytea AND id > $2::bytea" + listEnd),
-		txDraw:    of(txDraw), txInsert: of(txInsert), txRecord: of(txRecord), txMark: of(txMark), txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
+		txDraw:    of(txDraw), txInsert: of(txInsert), txRecord: of(txRecord), txMark: of(txMark),
+		txComplete: of(txComplete), txFree: of(txFree), txLook: of(txLook),
+		ownComplete: of(complete + ", " + durably), ownFree: of(freeOwned + ", " + durably),
 	}
 }
 

@@ -61,7 +61,7 @@ func (t *Transactional) claim(ctx context.Context, c once.Claim) (once.Record, e
 	if err != nil {
 		return once.Record{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait+t.store.cfg.Timeout)
+	limited, cancel := t.store.bounded(ctx)
 	defer cancel()
 	tx, rec, err := t.store.begin(limited, conn.Conn(), c, t.store.cfg.Isolation)
 	there := !readsAnew(t.store.cfg.Isolation)
@@ -109,6 +109,11 @@ func (t *Transactional) discard(ctx context.Context, conn *pgxpool.Conn, tx pgx.
 		t.store.undo(ctx, tx)
 		conn.Release()
 	}()
+}
+
+// bounded limits a round trip that may wait for another transaction's lock.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.cfg.LockWait+s.cfg.Timeout)
 }
 
 // undo rolls back what was begun, whatever becomes of ctx. A connection that does not answer is closed.
@@ -164,7 +169,7 @@ func (s *Store) begin(ctx context.Context, conn *pgx.Conn, c once.Claim, level p
 // contest is for a claim that has found a row. It takes the place of one that is over or in
 // doubt, or returns the record.
 func (t *Transactional) contest(ctx context.Context, tx pgx.Tx, c once.Claim) (once.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.store.cfg.LockWait+t.store.cfg.Timeout)
+	ctx, cancel := t.store.bounded(ctx)
 	defer cancel()
 	c.Forget = 0 // as in txInsert
 	turn := turn{sql: &t.store.sql.txClaiming, claim: c}
