@@ -16,7 +16,7 @@ test-versions: servers ## run the stores' tests on other versions of their serve
 	RACE=$(RACE) internal/servers/versions.sh $(ON)
 
 # What the tests start for themselves, on free ports and in temporary folders.
-SERVERS := redis-server=redis-server postgres=postgresql pgbouncer=pgbouncer mariadbd=mariadb-server rabbitmq-server=rabbitmq-server python3=python3
+SERVERS := redis-server=redis-server postgres=postgresql pgbouncer=pgbouncer mariadbd=mariadb-server rabbitmq-server=rabbitmq-server python3=python3 ip=iproute2
 
 servers: ## install the servers that the tests need (Debian packages, as root)
 	@export PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)"; missing=; \
