@@ -40,7 +40,7 @@ func TestEntriesAreReadAsTheyWereWritten(t *testing.T) {
 		if err != nil || n != len(b) || n%8 != 0 {
 			t.Fatalf("kind %d: %d of %d bytes were read, error %v", e.kind, n, len(b), err)
 		}
-		if got.outcome.Data == nil || len(got.outcome.Data) == 0 {
+		if len(got.outcome.Data) == 0 {
 			got.outcome.Data = e.outcome.Data
 		}
 		if !reflect.DeepEqual(got, e) {

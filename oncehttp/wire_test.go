@@ -244,8 +244,8 @@ var wireHandlers = []struct {
 		io.WriteString(w, "hello")
 	}},
 	{"status 500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", 500) }},
-	{"status 429", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "slow down", 429) }},
-	{"redirection", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 303) }},
+	{"status 429", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "slow down", http.StatusTooManyRequests) }},
+	{"redirection", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusSeeOther) }},
 	{"deadlines", func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {

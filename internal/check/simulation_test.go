@@ -122,7 +122,7 @@ func TestSimulationIsRepeatable(t *testing.T) {
 	const n = 200
 	other := 0
 	for seed := range uint64(n) {
-		if tell(t, seed, false) != tell(t, seed, false) {
+		if first, again := tell(t, seed, false), tell(t, seed, false); first != again {
 			t.Logf("seed %d tells two stories", seed)
 			other++
 		}

@@ -16,7 +16,7 @@ func memory() Scheme {
 		Help: "in this process; forgets everything at its end",
 		Open: func(_ context.Context, dsn string) (once.Store, error) {
 			if strings.TrimPrefix(dsn, "memory") != "" && dsn != "memory:" {
-				return nil, errors.New("has no options; write memory:")
+				return nil, errors.New("has no options; write memory: and nothing else")
 			}
 			return new(oncemem.Store), nil
 		},
